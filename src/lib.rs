@@ -1,0 +1,7 @@
+//! WebSocket (RFC 6455) with rooms.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod agreed;
+
+pub use agreed::Agreed;

@@ -3,5 +3,19 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod agreed;
+mod close;
+mod error;
+pub mod frame;
+mod mask;
+mod message;
+pub mod protocol;
+mod utf8;
 
 pub use agreed::Agreed;
+pub use close::{CloseCode, CloseFrame};
+pub use error::ProtocolError;
+pub use message::Message;
+pub use protocol::{
+    CloseCause, CloseInfo, Config, Connection, Event, PreparedMessage, Role, SendError,
+};
+pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};

@@ -8,6 +8,8 @@ mod error;
 pub mod frame;
 mod mask;
 mod message;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+pub mod outbox;
 pub mod protocol;
 mod utf8;
 
@@ -15,6 +17,8 @@ pub use agreed::Agreed;
 pub use close::{CloseCode, CloseFrame};
 pub use error::ProtocolError;
 pub use message::Message;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+pub use outbox::Outbox;
 pub use protocol::{
     CloseCause, CloseInfo, Config, Connection, Event, PreparedMessage, Role, SendError,
 };

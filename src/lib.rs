@@ -3,5 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod agreed;
+pub mod handshake;
 
 pub use agreed::Agreed;
+pub use handshake::{HandshakeError, Upgrade};

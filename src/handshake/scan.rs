@@ -181,9 +181,8 @@ impl Scanner {
             (At::Method, b' ') => Ok(At::Target),
             (At::Method, _) if is_token_byte(byte) => Ok(At::Method),
             (At::TargetRest, b' ') => Ok(At::Version(0)),
-            // §3: a WebSocket URI has no fragment, and no request target has one.
-            (At::Target | At::TargetRest, b'!'..=b'~') if byte != b'#' => Ok(At::TargetRest),
-            (At::Target | At::TargetRest, b'#' | 0x80..) => Err(HandshakeError::Target),
+            (At::Target | At::TargetRest, b'!'..) if is_target_byte(byte) => Ok(At::TargetRest),
+            (At::Target | At::TargetRest, b'!'..) => Err(HandshakeError::Target),
             (At::Version(number), _) => match VERSION.get(number) {
                 Some(b'0') if byte.is_ascii_digit() => Ok(At::Version(number + 1)),
                 Some(&expected) if expected == byte => Ok(At::Version(number + 1)),
@@ -303,6 +302,13 @@ fn line_feed(byte: u8, next: At) -> Result<At, HandshakeError> {
         b'\n' => Ok(next),
         _ => Err(HandshakeError::LineEnd),
     }
+}
+
+/// Whether a request target may have this byte in it: not `#`, because no fragment is sent (§3), and
+/// none of those that always delimit a URI (RFC 3986 §2). Others that should be escaped are let
+/// through, because they are met in queries.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`')
 }
 
 /// Whether a field value or a reason may have this byte in it (RFC 9110 §5.5, RFC 9112 §4).

@@ -1,0 +1,38 @@
+//! The echo server that the Autobahn testsuite examines.
+//!
+//! ```text
+//! cargo run --release --example autobahn_server -- 127.0.0.1:9002
+//! ```
+
+use std::error::Error;
+
+use tokio::net::{TcpListener, TcpStream};
+use wsroom::{Config, Incoming, Upgrade};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).ok_or("usage: server ADDRESS")?;
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // Most cases end in an error, and that is what they are for.
+        tokio::spawn(echo(stream));
+    }
+}
+
+async fn echo(stream: TcpStream) -> Result<(), wsroom::Error> {
+    stream.set_nodelay(true)?;
+    let upgrade = Upgrade::default();
+    let incoming = Incoming::read(stream, &upgrade).await?;
+    let mut socket = incoming.accept(&upgrade, config()).await?;
+    while let Some(message) = socket.recv().await? {
+        socket.feed(message).await?;
+    }
+    Ok(())
+}
+
+/// Group 9 has messages of 16 MiB.
+fn config() -> Config {
+    Config::default().max_message_size(64 << 20)
+}

@@ -6,11 +6,15 @@ mod agreed;
 mod close;
 mod error;
 pub mod frame;
+#[cfg(feature = "json")]
+pub mod json;
 mod mask;
 mod message;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub mod outbox;
 pub mod protocol;
+#[cfg(feature = "rooms")]
+pub mod rooms;
 mod utf8;
 
 pub use agreed::Agreed;
@@ -22,4 +26,6 @@ pub use outbox::Outbox;
 pub use protocol::{
     CloseCause, CloseInfo, Config, Connection, Event, PreparedMessage, Role, SendError,
 };
+#[cfg(feature = "rooms")]
+pub use rooms::{Hub, Member, MemberId};
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};

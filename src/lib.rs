@@ -7,6 +7,8 @@ mod close;
 mod error;
 pub mod frame;
 pub mod handshake;
+#[cfg(feature = "json")]
+pub mod json;
 mod mask;
 mod message;
 #[cfg(feature = "tokio")]
@@ -14,6 +16,8 @@ pub mod net;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub mod outbox;
 pub mod protocol;
+#[cfg(feature = "rooms")]
+pub mod rooms;
 mod utf8;
 
 pub use agreed::Agreed;
@@ -28,4 +32,6 @@ pub use outbox::Outbox;
 pub use protocol::{
     CloseCause, CloseInfo, Config, Connection, Event, Fragment, PreparedMessage, Role, SendError,
 };
+#[cfg(feature = "rooms")]
+pub use rooms::{Hub, Member, MemberId};
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};

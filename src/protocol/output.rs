@@ -20,6 +20,8 @@ pub struct Output {
     /// How much of `tail` was written, if `segments` is empty.
     written: usize,
     remaining: usize,
+    /// How many bytes were written in all.
+    passed: u64,
 }
 
 /// From this length on, a shared payload is kept by reference: copying 4 KiB costs more than
@@ -62,6 +64,11 @@ impl Output {
         } else {
             self.push_segment(frames.clone());
         }
+    }
+
+    /// How many bytes were written in all.
+    pub(super) const fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Forgets all that waits.
@@ -143,6 +150,7 @@ impl Buf for Output {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining, "cannot advance past the end");
         self.remaining -= count;
+        self.passed += count as u64;
         while let Some(segment) = self.segments.front_mut() {
             if count < segment.len() {
                 segment.advance(count);

@@ -1,6 +1,7 @@
 //! The encoded frames that wait to be written.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
@@ -12,7 +13,7 @@ use crate::frame::{FrameHeader, MaskKey};
 ///
 /// Small payloads stand in one buffer with their headers, so that many frames leave in one write;
 /// large ones are kept by reference.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Output {
     /// What is to be written before `tail`.
     segments: VecDeque<Bytes>,
@@ -163,6 +164,13 @@ impl Buf for Output {
             self.segments = VecDeque::new();
         }
         self.advance_tail(count);
+    }
+}
+
+/// Shows the length, never the content.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({} bytes)", self.remaining)
     }
 }
 

@@ -54,7 +54,6 @@ impl fmt::Display for SendError {
 impl Error for SendError {}
 
 /// Encodes frames into the output, masked if they are a client's.
-#[derive(Debug)]
 pub(super) struct Sender {
     keys: MaskKeys,
     output: Output,
@@ -64,7 +63,7 @@ pub(super) struct Sender {
 }
 
 /// The Pongs that wait to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pongs {
     /// How many bytes of them were added since all of them were written.
     queued: usize,
@@ -74,14 +73,12 @@ struct Pongs {
     late: Option<Bytes>,
 }
 
-#[derive(Debug)]
 struct Fragments {
     /// Only text is validated.
     utf8: Option<Utf8Validator>,
 }
 
 /// Where the mask keys come from.
-#[derive(Debug)]
 enum MaskKeys {
     /// §5.1: a server does not mask.
     None,

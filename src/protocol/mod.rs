@@ -228,11 +228,14 @@ impl Connection {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        self.keepalive.heard();
         if self.state == State::Closed {
             *input = &mut [];
+        }
+        // An adapter may ask without having read: that is no sign of life.
+        if input.is_empty() {
             return Ok(None);
         }
+        self.keepalive.heard();
         let event = match self.receiver.receive(&self.config, input) {
             Ok(None) => return Ok(None),
             Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),

@@ -3,14 +3,16 @@
 mod common {
     pub(crate) mod events;
     pub(crate) mod frames;
+    pub(crate) mod output;
     pub(crate) mod pair;
 }
 
 use std::time::Duration;
 
 use bytes::Buf;
-use common::events::{OwnedEvent, receive, written};
+use common::events::{OwnedEvent, receive};
 use common::frames::frame_to;
+use common::output::written;
 use common::pair::Pair;
 use wsroom::frame::{FrameHeader, MaskKey};
 use wsroom::protocol::State;

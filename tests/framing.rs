@@ -3,10 +3,12 @@
 mod common {
     pub(crate) mod events;
     pub(crate) mod frames;
+    pub(crate) mod output;
 }
 
-use common::events::{OwnedEvent, receive, written};
+use common::events::{OwnedEvent, receive};
 use common::frames::frame_to;
+use common::output::written;
 use wsroom::protocol::{Payload, Text};
 use wsroom::{Agreed, CloseCode, Config, Connection, Event, ProtocolError, Role};
 

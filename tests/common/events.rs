@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, BufMut};
 use wsroom::frame::OpCode;
 use wsroom::{Connection, Event, ProtocolError};
 
@@ -37,17 +36,6 @@ pub(crate) fn receive<'a>(
         assert!(input.is_empty(), "`None` means that the input is used up");
     }
     outcomes
-}
-
-/// Takes all that a connection has to write.
-pub(crate) fn written(connection: &mut Connection) -> Vec<u8> {
-    let mut wire = Vec::new();
-    while connection.output_len() > 0 {
-        let len = connection.output_len();
-        assert_eq!(connection.output().remaining(), len);
-        wire.put(connection.output());
-    }
-    wire
 }
 
 impl From<Event<'_>> for OwnedEvent {

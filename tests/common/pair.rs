@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wsroom::{Agreed, Config, Connection, Role};
 
-use super::events::{Outcome, receive, written};
+use super::events::{Outcome, receive};
+use super::output::written;
 
 pub(crate) struct Pair {
     pub(crate) client: End,

@@ -272,7 +272,7 @@ impl Utf8Validator {
 }
 
 /// A text that is being assembled from pieces. It can grow only while it is valid.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Utf8Buffer {
     bytes: BytesMut,
     validator: Utf8Validator,

@@ -3,7 +3,7 @@
 //! Time comes in with `handle_timeout` only. That bytes came is noted without a time, and counts
 //! as of the next timeout; so receiving costs no clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 
@@ -28,6 +28,8 @@ enum CloseDeadline {
     /// The closing handshake has begun, at a time that the next timeout tells.
     Begun,
     Due(Instant),
+    /// The deadline has passed, or there is none: nothing is waited for.
+    Ended,
 }
 
 /// What is to be done when time has passed.
@@ -72,6 +74,7 @@ impl Keepalive {
         match self.close {
             CloseDeadline::Due(due) => Some(due),
             CloseDeadline::Begun => Some(now),
+            CloseDeadline::Ended => None,
             CloseDeadline::Open => [self.ping_due, self.pong_due, self.idle_due]
                 .into_iter()
                 .flatten()
@@ -88,18 +91,23 @@ impl Keepalive {
         match self.close {
             CloseDeadline::Open => {}
             CloseDeadline::Begun => {
-                self.close = CloseDeadline::Due(now + config.close_timeout);
+                self.close = after(now, config.close_timeout)
+                    .map_or(CloseDeadline::Ended, CloseDeadline::Due);
                 return None;
             }
-            CloseDeadline::Due(due) => return (now >= due).then_some(Expired::Close),
+            CloseDeadline::Due(due) if now >= due => {
+                self.close = CloseDeadline::Ended;
+                return Some(Expired::Close);
+            }
+            CloseDeadline::Due(_) | CloseDeadline::Ended => return None,
         }
         if started {
-            self.ping_due = config.ping_interval.map(|interval| now + interval);
+            self.ping_due = config.ping_interval.and_then(|it| after(now, it));
         }
         if started || self.heard {
             self.heard = false;
             self.pong_due = None;
-            self.idle_due = config.idle_timeout.map(|timeout| now + timeout);
+            self.idle_due = config.idle_timeout.and_then(|it| after(now, it));
         }
         if is_past(self.pong_due, now) {
             return Some(Expired::Pong);
@@ -111,13 +119,18 @@ impl Keepalive {
         if !is_past(self.ping_due, now) {
             return None;
         }
-        self.ping_due = Some(now + interval);
+        self.ping_due = after(now, interval);
         // A Ping that is unanswered keeps its deadline when the next one is sent.
-        self.pong_due.get_or_insert(now + config.pong_timeout);
+        self.pong_due = self.pong_due.or_else(|| after(now, config.pong_timeout));
         let number = self.ping.map_or(0, |(number, _)| number.wrapping_add(1));
         self.ping = Some((number, now));
         Some(Expired::Ping(number.to_be_bytes()))
     }
+}
+
+/// When `time` will have passed: never, if the clock cannot say it, as with [`Duration::MAX`].
+fn after(now: Instant, time: Duration) -> Option<Instant> {
+    now.checked_add(time)
 }
 
 fn is_past(due: Option<Instant>, now: Instant) -> bool {
@@ -126,8 +139,6 @@ fn is_past(due: Option<Instant>, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Runs from one timeout to the next for `seconds` and notes what expires, and when.
@@ -244,6 +255,43 @@ mod tests {
             },
         );
         assert_eq!(log, [(20, "ping"), (40, "close")]);
+    }
+
+    /// §7.1.1: the deadline passes once, so that a loop over all that is due comes to an end.
+    #[test]
+    fn nothing_is_waited_for_once_the_closing_handshake_is_overdue() {
+        let config = Config::default();
+        let start = Instant::now();
+        let mut keepalive = Keepalive::default();
+        keepalive.begin_close();
+        assert_eq!(keepalive.handle_timeout(start, &config), None);
+        let due = keepalive.next_timeout().unwrap();
+        assert_eq!(keepalive.handle_timeout(due, &config), Some(Expired::Close));
+        assert_eq!(keepalive.next_timeout(), None);
+        assert_eq!(keepalive.handle_timeout(due, &config), None);
+    }
+
+    #[test]
+    fn the_largest_duration_is_no_deadline() {
+        let config = Config::default()
+            .ping_interval(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .pong_timeout(Duration::MAX)
+            .close_timeout(Duration::MAX);
+        let start = Instant::now();
+        let mut keepalive = Keepalive::default();
+        assert_eq!(keepalive.handle_timeout(start, &config), None);
+        assert_eq!(keepalive.next_timeout(), None);
+
+        let config = config.ping_interval(Duration::from_secs(1));
+        let mut keepalive = Keepalive::default();
+        assert_eq!(keepalive.handle_timeout(start, &config), None);
+        let at = start + Duration::from_secs(1);
+        let expired = keepalive.handle_timeout(at, &config);
+        assert!(matches!(expired, Some(Expired::Ping(_))));
+        keepalive.begin_close();
+        assert_eq!(keepalive.handle_timeout(at, &config), None);
+        assert_eq!(keepalive.next_timeout(), None);
     }
 
     #[test]

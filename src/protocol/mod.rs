@@ -92,7 +92,6 @@ pub enum Role {
 /// assert!(server.receive(&mut input)?.is_none(), "the input is used up");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Connection {
     role: Role,
     config: Config,
@@ -229,11 +228,14 @@ impl Connection {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        self.keepalive.heard();
         if self.state == State::Closed {
             *input = &mut [];
+        }
+        // An adapter may ask without having read: that is no sign of life.
+        if input.is_empty() {
             return Ok(None);
         }
+        self.keepalive.heard();
         let event = match self.receiver.receive(&self.config, input) {
             Ok(None) => return Ok(None),
             Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
@@ -522,6 +524,18 @@ impl Connection {
     }
 }
 
+/// Shows how far the connection is, and no payload.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("state", &self.state)
+            .field("ending", &self.ending)
+            .field("output_len", &self.output_len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Takes the body of a Close apart: nothing, or a code and a reason (§5.5.1).
 fn parse_close(body: &[u8]) -> Result<CloseFrame, ProtocolError> {
     let (code, reason) = match body {
@@ -536,4 +550,32 @@ fn parse_close(body: &[u8]) -> Result<CloseFrame, ProtocolError> {
     }
     let reason = str::from_utf8(reason).map_err(|_| ProtocolError::InvalidCloseReason)?;
     Ok(CloseFrame::new(code, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_payload_that_came_or_waits() {
+        let mut connection = Connection::new(Role::Client, Agreed::default(), Config::default());
+        connection.fix_mask_key(MaskKey::default());
+        connection.send("SSS").unwrap();
+        let mut unfinished = *b"\x01\x03SSS\x00\x0fSS";
+        assert!(
+            connection
+                .receive(&mut &mut unfinished[..])
+                .unwrap()
+                .is_none()
+        );
+        let shown = format!("{connection:?}") + &format!("{:?}", connection.output());
+        assert!(
+            !shown.contains("SS") && !shown.contains("83, 83"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("Open") && shown.contains("9 bytes"),
+            "{shown}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The encoded frames that wait to be written.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
@@ -12,7 +13,7 @@ use crate::frame::{FrameHeader, MaskKey};
 ///
 /// Small payloads stand in one buffer with their headers, so that many frames leave in one write;
 /// large ones are kept by reference.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Output {
     /// What is to be written before `tail`.
     segments: VecDeque<Bytes>,
@@ -20,6 +21,8 @@ pub struct Output {
     /// How much of `tail` was written, if `segments` is empty.
     written: usize,
     remaining: usize,
+    /// How many bytes were written in all.
+    passed: u64,
 }
 
 /// From this length on, a shared payload is kept by reference: copying 4 KiB costs more than
@@ -33,6 +36,7 @@ impl Output {
     /// Adds a frame with a payload that is copied, and masked if the header says so.
     pub(super) fn push(&mut self, header: &FrameHeader, payload: &[u8]) {
         let encoded = header.encode();
+        self.make_room(encoded.as_slice().len() + payload.len());
         self.tail.extend_from_slice(encoded.as_slice());
         self.tail.extend_from_slice(payload);
         if let Some(key) = header.mask {
@@ -55,11 +59,17 @@ impl Output {
     /// Adds frames that are encoded already.
     pub(super) fn push_encoded(&mut self, frames: &Bytes) {
         if frames.len() < BY_REFERENCE {
+            self.make_room(frames.len());
             self.tail.extend_from_slice(frames);
             self.remaining += frames.len();
         } else {
             self.push_segment(frames.clone());
         }
+    }
+
+    /// How many bytes were written in all.
+    pub(super) const fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Forgets all that waits.
@@ -77,6 +87,15 @@ impl Output {
         }
         self.remaining += segment.len();
         self.segments.push_back(segment);
+    }
+
+    /// Before `tail` grows, gives up its front if most of it was written, so that an output that
+    /// is never quite empty does not keep all that ever passed through it.
+    fn make_room(&mut self, additional: usize) {
+        let room = self.tail.capacity() - self.tail.len();
+        if room < additional && self.written >= self.tail.len() - self.written {
+            self.tail.drain(..std::mem::take(&mut self.written));
+        }
     }
 
     /// §5.3: the payload is masked, not the header.
@@ -132,6 +151,7 @@ impl Buf for Output {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining, "cannot advance past the end");
         self.remaining -= count;
+        self.passed += count as u64;
         while let Some(segment) = self.segments.front_mut() {
             if count < segment.len() {
                 segment.advance(count);
@@ -144,6 +164,13 @@ impl Buf for Output {
             self.segments = VecDeque::new();
         }
         self.advance_tail(count);
+    }
+}
+
+/// Shows the length, never the content.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({} bytes)", self.remaining)
     }
 }
 
@@ -233,6 +260,24 @@ mod tests {
         assert!(payload.iter().all(|&byte| byte == 7));
         output.advance(8);
         assert_eq!(output.chunk()[..4], [6, 5, 4, 3]);
+    }
+
+    /// §10.4: a peer that reads slowly, and a sender that always has more.
+    #[test]
+    fn an_output_that_is_never_empty_keeps_only_what_was_not_written() {
+        let mut output = Output::default();
+        let mut expected = VecDeque::new();
+        for i in 0..20_000_usize {
+            let payload = [i as u8; 100];
+            output.push(&header(100, None), &payload);
+            expected.extend([0x82, 100].iter().chain(&payload));
+            while output.remaining() > 1_000 {
+                let byte = output.chunk()[0];
+                assert_eq!(Some(byte), expected.pop_front());
+                output.advance(1);
+            }
+            assert!(output.tail.capacity() <= 8_000);
+        }
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub(super) enum Received<'a> {
     Close(Payload<'a>),
 }
 
-#[derive(Debug)]
 pub(super) struct Receiver {
     /// §5.1: frames of a client are masked, those of a server are not.
     masked: bool,
@@ -49,7 +48,6 @@ pub(super) struct Receiver {
 }
 
 /// The part of a frame that has not come yet.
-#[derive(Debug)]
 struct Frame {
     fin: bool,
     opcode: OpCode,
@@ -58,7 +56,6 @@ struct Frame {
     remaining: u64,
 }
 
-#[derive(Debug)]
 struct Assembly {
     kind: Kind,
     frames: u32,
@@ -66,7 +63,6 @@ struct Assembly {
     len: u64,
 }
 
-#[derive(Debug)]
 enum Kind {
     Text(Utf8Buffer),
     Binary(BytesMut),

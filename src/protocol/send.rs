@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::config::MAX_QUEUED_PONGS;
 use super::event::Fragment;
@@ -54,26 +54,31 @@ impl fmt::Display for SendError {
 impl Error for SendError {}
 
 /// Encodes frames into the output, masked if they are a client's.
-#[derive(Debug)]
 pub(super) struct Sender {
     keys: MaskKeys,
     output: Output,
     /// A message that was begun in fragments.
     fragments: Option<Fragments>,
-    /// How many bytes of Pongs were added since the output was empty.
-    queued_pongs: usize,
-    /// The newest Pong, when there are too many to add it.
-    late_pong: Option<Bytes>,
+    pongs: Pongs,
 }
 
-#[derive(Debug)]
+/// The Pongs that wait to be written.
+#[derive(Default)]
+struct Pongs {
+    /// How many bytes of them were added since all of them were written.
+    queued: usize,
+    /// How many bytes will have been written with the last of them.
+    end: u64,
+    /// What the newest carries, when there are too many to add it.
+    late: Option<Bytes>,
+}
+
 struct Fragments {
     /// Only text is validated.
     utf8: Option<Utf8Validator>,
 }
 
 /// Where the mask keys come from.
-#[derive(Debug)]
 enum MaskKeys {
     /// §5.1: a server does not mask.
     None,
@@ -91,14 +96,13 @@ impl Sender {
             },
             output: Output::default(),
             fragments: None,
-            queued_pongs: 0,
-            late_pong: None,
+            pongs: Pongs::default(),
         }
     }
 
     /// Masks with one and the same key from now on, if masking at all.
     pub(super) fn fix_mask_key(&mut self, key: MaskKey) {
-        if !matches!(self.keys, MaskKeys::None) {
+        if self.is_masking() {
             self.keys = MaskKeys::Fixed(key);
         }
     }
@@ -114,10 +118,10 @@ impl Sender {
 
     pub(super) fn prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
         self.check_between_messages()?;
-        if matches!(self.keys, MaskKeys::None) {
-            self.output.push_encoded(message.frame());
-        } else {
+        if self.is_masking() {
             self.frame(message.opcode(), true, message.payload());
+        } else {
+            self.output.push_encoded(message.frame());
         }
         Ok(())
     }
@@ -158,18 +162,22 @@ impl Sender {
 
     /// Answers a Ping. Beyond a bound only the newest is answered, which §5.5.3 allows.
     pub(super) fn pong(&mut self, payload: &[u8]) {
-        if self.queued_pongs >= MAX_QUEUED_PONGS {
-            self.late_pong = Some(Bytes::copy_from_slice(payload));
+        if self.pongs_are_written() {
+            self.pongs.queued = 0;
+        } else if self.pongs.queued >= MAX_QUEUED_PONGS {
+            self.pongs.late = Some(Bytes::copy_from_slice(payload));
             return;
         }
-        let before = self.output_len();
+        self.pongs.late = None;
+        let before = self.output.remaining();
         self.frame(OpCode::Pong, true, payload);
-        self.queued_pongs += self.output_len() - before;
+        self.pongs.queued += self.output.remaining() - before;
+        self.pongs.end = self.output.passed() + self.output.remaining() as u64;
     }
 
     /// Adds a Close, the last frame of all (§5.5.1).
     pub(super) fn close(&mut self, frame: Option<&CloseFrame>) {
-        self.late_pong = None;
+        self.pongs.late = None;
         let Some(frame) = frame else {
             return self.frame(OpCode::Close, true, &[]);
         };
@@ -180,25 +188,41 @@ impl Sender {
         self.frame(OpCode::Close, true, &body[..2 + reason.len()]);
     }
 
-    /// What is to be written.
+    /// What is to be written. A Pong that was held back is added once those before it are written,
+    /// whatever else still waits: an output that is never empty must not silence it.
     pub(super) fn output(&mut self) -> &mut Output {
-        if self.output_len() == 0 {
-            self.queued_pongs = 0;
-            if let Some(payload) = self.late_pong.take() {
-                self.pong(&payload);
-            }
+        if self.pongs_are_written()
+            && let Some(payload) = self.pongs.late.take()
+        {
+            self.pong(&payload);
         }
         &mut self.output
     }
 
+    /// How long the output is that [`output`](Self::output) gives.
     pub(super) fn output_len(&self) -> usize {
-        bytes::Buf::remaining(&self.output)
+        let late = match &self.pongs.late {
+            Some(payload) if self.pongs_are_written() => {
+                let key_len = if self.is_masking() { 4 } else { 0 };
+                2 + key_len + payload.len()
+            }
+            _ => 0,
+        };
+        self.output.remaining() + late
     }
 
     /// Forgets what was not written: nothing will be.
     pub(super) fn clear(&mut self) {
-        self.late_pong = None;
+        self.pongs = Pongs::default();
         self.output.clear();
+    }
+
+    const fn is_masking(&self) -> bool {
+        !matches!(self.keys, MaskKeys::None)
+    }
+
+    fn pongs_are_written(&self) -> bool {
+        self.output.passed() >= self.pongs.end
     }
 
     const fn check_between_messages(&self) -> Result<(), SendError> {
@@ -230,6 +254,51 @@ impl Sender {
                 MaskKeys::Fixed(key) => Some(key),
             },
             payload_len: payload_len as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    /// §5.5.3: more Pings than are answered, and an output that always holds data.
+    #[test]
+    fn a_pong_that_was_held_back_is_not_silenced_by_an_output_that_is_never_empty() {
+        for masked in [false, true] {
+            let mut sender = Sender::new(masked);
+            while sender.pongs.late.is_none() {
+                sender.pong(b"old");
+            }
+            sender.pong(b"newest");
+            sender.fix_mask_key(MaskKey::default());
+            let data = Message::from(vec![1; 1000]);
+            let mut wire = Vec::new();
+            for _ in 0..200 {
+                sender.message(&data).unwrap();
+                let len = sender.output_len();
+                assert_eq!(sender.output().remaining(), len);
+                assert!(len > 1000);
+                wire.put(sender.output().take(len - 1000));
+            }
+            let newest = wire.windows(6).filter(|bytes| bytes == b"newest");
+            assert_eq!(newest.count(), 1);
+        }
+    }
+
+    #[test]
+    fn the_length_of_an_output_that_is_written_counts_the_pong_that_was_held_back() {
+        for masked in [false, true] {
+            let mut sender = Sender::new(masked);
+            while sender.pongs.late.is_none() {
+                sender.pong(b"ping");
+            }
+            let len = sender.output_len();
+            sender.output().advance(len);
+            assert_eq!(sender.output_len(), if masked { 10 } else { 6 });
+            assert_eq!(sender.output().remaining(), sender.output_len());
         }
     }
 }

@@ -3,5 +3,23 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod agreed;
+mod close;
+mod error;
+pub mod frame;
+mod mask;
+mod message;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+pub mod outbox;
+pub mod protocol;
+mod utf8;
 
 pub use agreed::Agreed;
+pub use close::{CloseCode, CloseFrame};
+pub use error::ProtocolError;
+pub use message::Message;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+pub use outbox::Outbox;
+pub use protocol::{
+    CloseCause, CloseInfo, Config, Connection, Event, PreparedMessage, Role, SendError,
+};
+pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};

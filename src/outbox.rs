@@ -1,0 +1,525 @@
+//! The bounded queue of messages between many senders and the one task that owns a connection.
+//!
+//! [`Outbox`] is the end of the senders: cheap to clone, usable from any task or thread.
+//! [`OutboxReader`] is the end of the task; a [`Session`](crate::Session) has one, and whoever
+//! drives a [`Connection`](crate::Connection) by other means can have one too. No runtime is
+//! needed.
+//!
+//! ```text
+//!   Outbox ─┐
+//!   Outbox ─┼─▶ queue, at most so many messages and bytes ─▶ OutboxReader ─▶ Connection
+//!   Outbox ─┘                                                     │
+//!      ▲                    written, closed                       │
+//!      └──────────────────────────────────────────────────────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+use crate::close::CloseFrame;
+use crate::message::Message;
+use crate::protocol::{CloseInfo, PreparedMessage};
+
+/// How much may wait in an [`Outbox`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    pub(crate) max_messages: usize,
+    pub(crate) max_bytes: usize,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Self {
+            max_messages: 4096,
+            max_bytes: 1 << 20,
+        }
+    }
+}
+
+impl OutboxLimits {
+    /// How many messages may wait: 4096.
+    #[must_use]
+    pub const fn max_messages(mut self, messages: usize) -> Self {
+        self.max_messages = messages;
+        self
+    }
+
+    /// How many bytes of payload may wait: 1 MiB. A larger message is taken if nothing else waits.
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+}
+
+/// Makes an outbox: the end of the senders, and the end of the connection.
+///
+/// # Examples
+///
+/// ```
+/// use std::task::{Context, Poll, Waker};
+/// use wsroom::outbox::{self, OutboxLimits, QueueError};
+///
+/// let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
+/// outbox.try_queue("one")?;
+/// outbox.try_queue("two")?;
+/// assert_eq!(outbox.try_queue("three"), Err(QueueError::Full));
+///
+/// let mut batch = Vec::new();
+/// let taken = reader.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, &mut batch);
+/// assert!(taken.is_ready());
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), QueueError>(())
+/// ```
+pub fn channel(limits: OutboxLimits) -> (Outbox, OutboxReader) {
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(Queue::default()),
+        limits,
+        progress: Notify::new(),
+    });
+    let reader = OutboxReader {
+        shared: Arc::clone(&shared),
+    };
+    (Outbox { shared }, reader)
+}
+
+/// The sending end of a connection that a task of its own drives. Clones send to the same
+/// connection; what one task sends arrives in its order.
+#[derive(Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+}
+
+/// The end of an [`Outbox`] that belongs to the connection. Dropping it closes the outbox.
+pub struct OutboxReader {
+    shared: Arc<Shared>,
+}
+
+/// A message that was taken from an outbox.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outgoing {
+    /// For this connection only.
+    Message(Message),
+    /// Encoded for several connections.
+    Prepared(PreparedMessage),
+}
+
+/// What [`OutboxReader::poll_take`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The batch has grown.
+    Messages,
+    /// Everything was taken, and the connection is to be closed with this Close.
+    Close(Option<CloseFrame>),
+}
+
+/// A message was not put into an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The outbox is full: the peer does not keep up.
+    Full,
+    /// The connection is closed, or told to close.
+    Closed,
+}
+
+/// The connection was closed, or told to close, before the message was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OutboxClosed;
+
+struct Shared {
+    queue: Mutex<Queue>,
+    limits: OutboxLimits,
+    /// Notified when room was made, messages were written, or the connection closed.
+    progress: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Outgoing>,
+    bytes: usize,
+    /// How many messages were ever put in, taken out, and written. A message's number is
+    /// `queued` after it was put in.
+    queued: u64,
+    taken: u64,
+    written: u64,
+    /// Messages with a higher number were dropped.
+    kept: Option<u64>,
+    close: CloseOrder,
+    closed: Option<CloseInfo>,
+    reader_gone: bool,
+    reader: Option<Waker>,
+}
+
+#[derive(Default)]
+enum CloseOrder {
+    #[default]
+    None,
+    /// After what is queued.
+    Ordered(Option<CloseFrame>),
+    Taken,
+}
+
+impl Outbox {
+    /// Puts a message in, if there is room for it: a [`Message`], anything that makes one, or a
+    /// [`PreparedMessage`].
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Full`], or [`QueueError::Closed`].
+    pub fn try_queue(&self, message: impl Into<Outgoing>) -> Result<(), QueueError> {
+        let mut queue = self.shared.lock();
+        let pushed = self.push(&mut queue, message.into());
+        let reader = queue.wakes_reader();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        pushed.map(drop).map_err(|(error, _)| error)
+    }
+
+    /// Waits for room and puts a message in. It is written together with what else waits, without
+    /// another call.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxClosed`] if the connection is closed, or told to close.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has not put the message in.
+    pub async fn queue(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        self.push_when_room(message.into()).await.map(drop)
+    }
+
+    /// Waits for room, puts a message in and waits until it was written, that is, handed to the
+    /// operating system. The peer may still not get it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxClosed`] if the connection closed, or was told to close, before the message was
+    /// written.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has put the message in or has not; if it has, the message is written.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        let number = self.push_when_room(message.into()).await?;
+        self.wait(|queue| {
+            if queue.written >= number {
+                Some(Ok(()))
+            } else if queue.is_closed() || queue.kept.is_some_and(|kept| number > kept) {
+                Some(Err(OutboxClosed))
+            } else {
+                None
+            }
+        })
+        .await
+    }
+
+    /// Closes the connection after what is queued was written, with a code and reason or with an
+    /// empty Close (§7.1.2). Nothing can be put in any more; only the first order to close counts.
+    pub fn close(&self, frame: impl Into<Option<CloseFrame>>) {
+        let mut queue = self.shared.lock();
+        if matches!(queue.close, CloseOrder::None) {
+            queue.close = CloseOrder::Ordered(frame.into());
+            self.shared.wake_all(queue);
+        }
+    }
+
+    /// Drops what is queued and closes the connection: for a peer that does not keep up.
+    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) {
+        let mut queue = self.shared.lock();
+        if matches!(queue.close, CloseOrder::Taken) {
+            return;
+        }
+        queue.close = CloseOrder::Ordered(frame.into());
+        queue.kept = Some(queue.taken);
+        queue.bytes = 0;
+        let dropped = std::mem::take(&mut queue.messages);
+        self.shared.wake_all(queue);
+        drop(dropped);
+    }
+
+    /// Waits until the connection is closed, whichever side closed it, and says how it ended. That
+    /// is `None` if its task was dropped before.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves nothing behind.
+    pub async fn closed(&self) -> Option<CloseInfo> {
+        self.wait(|queue| queue.is_closed().then(|| queue.closed.clone()))
+            .await
+    }
+
+    /// How the connection ended, if it has.
+    pub fn close_info(&self) -> Option<CloseInfo> {
+        self.shared.lock().closed.clone()
+    }
+
+    /// Whether the connection is closed, or told to close: nothing can be put in.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().refuses()
+    }
+
+    /// How many messages and how many bytes of payload wait.
+    pub fn queued(&self) -> (usize, usize) {
+        let queue = self.shared.lock();
+        (queue.messages.len(), queue.bytes)
+    }
+
+    /// How much may wait.
+    pub fn limits(&self) -> OutboxLimits {
+        self.shared.limits
+    }
+
+    /// Whether both send to the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    async fn push_when_room(&self, message: Outgoing) -> Result<u64, OutboxClosed> {
+        let mut message = Some(message);
+        self.wait(|queue| match self.push(queue, message.take()?) {
+            Ok(number) => Some(Ok(number)),
+            Err((QueueError::Full, refused)) => {
+                message = Some(refused);
+                None
+            }
+            Err((QueueError::Closed, _)) => Some(Err(OutboxClosed)),
+        })
+        .await
+    }
+
+    /// Puts a message in; the reader is to be woken afterwards.
+    fn push(&self, queue: &mut Queue, outgoing: Outgoing) -> Result<u64, (QueueError, Outgoing)> {
+        if queue.refuses() {
+            return Err((QueueError::Closed, outgoing));
+        }
+        let limits = self.shared.limits;
+        let bytes = queue.bytes.saturating_add(outgoing.len());
+        let fits = queue.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
+        if !fits && !queue.messages.is_empty() {
+            return Err((QueueError::Full, outgoing));
+        }
+        queue.bytes = bytes;
+        queue.messages.push_back(outgoing);
+        queue.queued += 1;
+        Ok(queue.queued)
+    }
+
+    /// Waits until `check` finds what it looks for; asks it again after each progress.
+    async fn wait<T>(&self, mut check: impl FnMut(&mut Queue) -> Option<T>) -> T {
+        loop {
+            let mut progress = pin!(self.shared.progress.notified());
+            // Enlisted before the check, so that no progress is missed between the two.
+            progress.as_mut().enable();
+            {
+                let mut queue = self.shared.lock();
+                if let Some(found) = check(&mut queue) {
+                    let reader = queue.wakes_reader();
+                    drop(queue);
+                    if let Some(reader) = reader {
+                        reader.wake();
+                    }
+                    return found;
+                }
+            }
+            progress.await;
+        }
+    }
+}
+
+impl OutboxReader {
+    /// Takes messages into `batch` until they make `budget` bytes, at least one; when there is
+    /// none, gives the order to close, once.
+    ///
+    /// Pending means that the task is woken when something was put in.
+    pub fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: usize,
+        batch: &mut Vec<Outgoing>,
+    ) -> Poll<Taken> {
+        let mut queue = self.shared.lock();
+        if queue.messages.is_empty() {
+            if let CloseOrder::Ordered(frame) = &mut queue.close {
+                let frame = frame.take();
+                queue.close = CloseOrder::Taken;
+                return Poll::Ready(Taken::Close(frame));
+            }
+            match &mut queue.reader {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => queue.reader = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        let mut bytes = 0;
+        while bytes < budget
+            && let Some(outgoing) = queue.messages.pop_front()
+        {
+            bytes += outgoing.len();
+            queue.taken += 1;
+            batch.push(outgoing);
+        }
+        queue.bytes = queue.bytes.saturating_sub(bytes);
+        if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
+            queue.messages = VecDeque::new();
+        }
+        drop(queue);
+        self.shared.progress.notify_waiters();
+        Poll::Ready(Taken::Messages)
+    }
+
+    /// How many messages were taken so far.
+    pub fn taken(&self) -> u64 {
+        self.shared.lock().taken
+    }
+
+    /// Says that the first `messages` ever taken have been written.
+    pub fn written(&mut self, messages: u64) {
+        let mut queue = self.shared.lock();
+        debug_assert!(messages <= queue.taken);
+        if messages > queue.written {
+            queue.written = messages;
+            drop(queue);
+            self.shared.progress.notify_waiters();
+        }
+    }
+
+    /// Says how the connection ended: nothing more will be taken.
+    pub fn finish(&mut self, info: CloseInfo) {
+        self.shared.lock().closed.get_or_insert(info);
+        self.end();
+    }
+
+    fn end(&self) {
+        let mut queue = self.shared.lock();
+        queue.reader_gone = true;
+        queue.bytes = 0;
+        let dropped = std::mem::take(&mut queue.messages);
+        drop(queue);
+        self.shared.progress.notify_waiters();
+        drop(dropped);
+    }
+}
+
+impl Drop for OutboxReader {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// An empty queue keeps room for this many messages, to save the next ones an allocation.
+const KEPT: usize = 16;
+
+impl Shared {
+    /// No code that can panic runs while the lock is held, but for allocation.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_all(&self, mut queue: MutexGuard<'_, Queue>) {
+        let reader = queue.reader.take();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        self.progress.notify_waiters();
+    }
+}
+
+impl Queue {
+    /// Whether the connection is closed.
+    const fn is_closed(&self) -> bool {
+        self.reader_gone
+    }
+
+    /// Whether nothing can be put in.
+    const fn refuses(&self) -> bool {
+        self.reader_gone || !matches!(self.close, CloseOrder::None)
+    }
+
+    /// The reader, if it waits although there is something for it.
+    fn wakes_reader(&mut self) -> Option<Waker> {
+        if self.messages.is_empty() {
+            return None;
+        }
+        self.reader.take()
+    }
+}
+
+impl Outgoing {
+    /// The length of the payload in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Prepared(message) => message.len(),
+        }
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<M: Into<Message>> From<M> for Outgoing {
+    fn from(message: M) -> Self {
+        Self::Message(message.into())
+    }
+}
+
+impl From<PreparedMessage> for Outgoing {
+    fn from(message: PreparedMessage) -> Self {
+        Self::Prepared(message)
+    }
+}
+
+impl From<&PreparedMessage> for Outgoing {
+    fn from(message: &PreparedMessage) -> Self {
+        Self::Prepared(message.clone())
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (messages, bytes) = self.queued();
+        f.debug_struct("Outbox")
+            .field("messages", &messages)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OutboxReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboxReader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "outbox is full",
+            Self::Closed => "connection is closed for sending",
+        })
+    }
+}
+
+impl Error for QueueError {}
+
+impl fmt::Display for OutboxClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection closed before the message was written")
+    }
+}
+
+impl Error for OutboxClosed {}

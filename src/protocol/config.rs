@@ -1,0 +1,163 @@
+//! The limits and deadlines of a connection.
+
+use std::time::Duration;
+
+/// Limits and deadlines of a [`Connection`](crate::Connection). Each is finite by default; a limit
+/// that is to be none must be written as the largest value of its type.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use wsroom::Config;
+///
+/// let config = Config::default()
+///     .max_message_size(64 << 10)
+///     .ping_interval(Duration::from_secs(5));
+/// assert_eq!(config.limits().max_frame_size, 64 << 10);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) max_message_size: usize,
+    pub(crate) max_frame_size: Option<usize>,
+    pub(crate) max_fragments: u32,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) write_mark: usize,
+}
+
+/// The limits in force, as [`Config::limits`] lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest message in bytes.
+    pub max_message_size: usize,
+    /// The longest payload of a frame in bytes.
+    pub max_frame_size: usize,
+    /// The largest number of frames that make one message.
+    pub max_fragments: u32,
+    /// How often a Ping is sent, if at all.
+    pub ping_interval: Option<Duration>,
+    /// How long after a Ping the peer may be silent.
+    pub pong_timeout: Duration,
+    /// How long the peer may be silent if no Ping is sent.
+    pub idle_timeout: Option<Duration>,
+    /// How long the closing handshake may take.
+    pub close_timeout: Duration,
+    /// How many bytes may wait to be written before a send waits too.
+    pub write_mark: usize,
+    /// How many bytes of Pongs may wait to be written; beyond them only the newest is kept.
+    pub max_queued_pongs: usize,
+}
+
+/// Pongs are answers to the peer, so it is the peer who could make them many.
+pub(super) const MAX_QUEUED_PONGS: usize = 64 << 10;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_message_size: 1 << 20,
+            max_frame_size: None,
+            max_fragments: 16_384,
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Duration::from_secs(20),
+            idle_timeout: Some(Duration::from_secs(120)),
+            close_timeout: Duration::from_secs(10),
+            write_mark: 64 << 10,
+        }
+    }
+}
+
+impl Config {
+    /// The longest message that is accepted, in bytes: 1 MiB. A peer can make the connection hold
+    /// about this much; a longer message fails the connection with 1009.
+    ///
+    /// The limit also holds for a message that is taken in fragments, which costs no memory:
+    /// `usize::MAX` is then no limit.
+    #[must_use]
+    pub const fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// The longest payload of one frame that is accepted, in bytes: that of a message.
+    #[must_use]
+    pub const fn max_frame_size(mut self, bytes: usize) -> Self {
+        self.max_frame_size = Some(bytes);
+        self
+    }
+
+    /// The largest number of frames that make one message: 16,384. Each costs time, even an empty
+    /// one; more of them fail the connection with 1008.
+    #[must_use]
+    pub const fn max_fragments(mut self, frames: u32) -> Self {
+        self.max_fragments = frames;
+        self
+    }
+
+    /// How often a Ping is sent: every 20 seconds. `None` sends none, so that a peer that vanished
+    /// is found by [`idle_timeout`](Self::idle_timeout) only.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = interval.into();
+        self
+    }
+
+    /// How long after a Ping nothing at all may come from the peer: 20 seconds. Then the
+    /// connection fails.
+    #[must_use]
+    pub const fn pong_timeout(mut self, timeout: Duration) -> Self {
+        self.pong_timeout = timeout;
+        self
+    }
+
+    /// How long nothing at all, not even a Pong, may come from the peer: 120 seconds, then the
+    /// connection is closed with 1001. A peer that lives answers Pings, so this matters where none
+    /// are sent. `None` waits for ever. Silence is noticed at timeouts, so that it can last up to
+    /// twice as long, or one ping interval longer.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// How long the closing handshake may take, including what waits to be written before it: 10
+    /// seconds. Then the transport is cut.
+    #[must_use]
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How many bytes may wait to be written before the adapter makes a send wait: 64 KiB. What
+    /// waits is at most this, one message, and the Pongs.
+    #[must_use]
+    pub const fn write_mark(mut self, bytes: usize) -> Self {
+        self.write_mark = bytes;
+        self
+    }
+
+    /// All limits in force.
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            max_message_size: self.max_message_size,
+            max_frame_size: self.frame_limit(),
+            max_fragments: self.max_fragments,
+            ping_interval: self.ping_interval,
+            pong_timeout: self.pong_timeout,
+            idle_timeout: self.idle_timeout,
+            close_timeout: self.close_timeout,
+            write_mark: self.write_mark,
+            max_queued_pongs: MAX_QUEUED_PONGS,
+        }
+    }
+
+    pub(crate) const fn frame_limit(&self) -> usize {
+        match self.max_frame_size {
+            Some(bytes) => bytes,
+            None => self.max_message_size,
+        }
+    }
+}

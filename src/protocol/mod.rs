@@ -1,0 +1,539 @@
+//! A WebSocket connection without I/O, after the opening handshake (RFC 6455 §5 to §7).
+//!
+//! [`Connection`] has three pairs: bytes ([`receive`](Connection::receive) and
+//! [`receive_eof`](Connection::receive_eof), [`output`](Connection::output)), messages
+//! ([`send`](Connection::send) and its like, [`Event`]s), and time
+//! ([`handle_timeout`](Connection::handle_timeout), [`next_timeout`](Connection::next_timeout)).
+//! Who calls them owns the transport and the clock. Any order of calls is legal; writing late only
+//! delays.
+//!
+//! # States
+//!
+//! ```text
+//!            close()                      Close received
+//!   Open ───────────────────▶ Closing ───────────────────────▶ Closed
+//!     │                          │                                ▲
+//!     └──────────────────────────┴────────────────────────────────┘
+//!       Close received (answered at once), fault of the peer (a Close says which),
+//!       deadline passed, end of input
+//! ```
+//!
+//! | state | receives | sends data | sends Pongs | when it is entered |
+//! |---|---|---|---|---|
+//! | Open | yes | yes | yes | |
+//! | Closing | yes | no | yes | our Close is put into the output (§7.1.2) |
+//! | Closed | no | no | no | what is in the output is the last (§7.1.3 to §7.1.7) |
+//!
+//! # Writing an adapter
+//!
+//! 1. Call `handle_timeout` once at the start, and again whenever the time that `next_timeout`
+//!    gives has come; ask for it anew before each wait.
+//! 2. Read into any buffer and pass what was read to `receive` until it gives `None`.
+//! 3. Write `output` before waiting, and after an event that was answered.
+//! 4. Once [`is_closed`](Connection::is_closed): write what is left, then close the transport:
+//!    a server at once, a client when the server has, or after a short wait (§7.1.1). Shut down
+//!    the writing side first and read on to the end, so that the last frame is not destroyed
+//!    by a reset. If [`is_overdue`](Connection::is_overdue), cut it.
+
+mod config;
+mod event;
+mod keepalive;
+mod output;
+mod prepared;
+mod receive;
+mod send;
+
+use std::fmt;
+use std::time::Instant;
+
+pub use config::{Config, Limits};
+pub use event::{Event, Fragment, Payload, Text};
+pub use output::Output;
+pub use prepared::PreparedMessage;
+pub use receive::Delivery;
+pub use send::SendError;
+
+use crate::agreed::Agreed;
+use crate::close::{CloseCode, CloseFrame};
+use crate::error::ProtocolError;
+use crate::frame::{MaskKey, OpCode};
+use crate::message::Message;
+use crate::utf8::Utf8Bytes;
+use keepalive::{Expired, Keepalive};
+use receive::{Received, Receiver};
+use send::Sender;
+
+/// Which end of a connection this is. Only a client masks (§5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that sent the request.
+    Client,
+    /// The end that answered it.
+    Server,
+}
+
+/// A WebSocket connection without I/O. See the [module](self) for how to drive it.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Buf;
+/// use wsroom::{Agreed, Config, Connection, Event, Role};
+///
+/// let mut client = Connection::new(Role::Client, Agreed::default(), Config::default());
+/// let mut server = Connection::new(Role::Server, Agreed::default(), Config::default());
+///
+/// client.send("Hello")?;
+/// let mut wire = vec![0; client.output_len()];
+/// client.output().copy_to_slice(&mut wire);
+/// let mut input = &mut wire[..];
+/// let Some(Event::Text(text)) = server.receive(&mut input)? else { panic!() };
+/// assert_eq!(&*text, "Hello");
+/// assert!(server.receive(&mut input)?.is_none(), "the input is used up");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    role: Role,
+    config: Config,
+    agreed: Agreed,
+    state: State,
+    receiver: Receiver,
+    sender: Sender,
+    keepalive: Keepalive,
+    ending: Ending,
+}
+
+/// How far the closing handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Data flows both ways.
+    Open,
+    /// Our Close is in the output or was written; the peer's has not come.
+    Closing,
+    /// Nothing more is received, and nothing more is sent but what is in the output.
+    Closed,
+}
+
+/// What is known of the end of a connection.
+#[derive(Debug, Default)]
+struct Ending {
+    cause: Option<CloseCause>,
+    sent: Option<CloseFrame>,
+    received: Option<CloseFrame>,
+    overdue: bool,
+}
+
+/// What ended a connection, or began to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// This side sent the first Close.
+    Local,
+    /// The peer sent the first Close.
+    Remote,
+    /// The peer broke a rule.
+    Protocol(ProtocolError),
+    /// A Ping was not answered in time.
+    PongTimeout,
+    /// Nothing came from the peer for too long.
+    IdleTimeout,
+    /// The transport ended without a Close.
+    ConnectionLost,
+}
+
+/// How a connection ended: who began, and what each side said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseInfo {
+    /// What ended it, or began to.
+    pub cause: CloseCause,
+    /// The Close that this side sent.
+    pub sent: Option<CloseFrame>,
+    /// The Close that the peer sent.
+    pub received: Option<CloseFrame>,
+}
+
+impl CloseInfo {
+    /// The code of the connection close (§7.1.5): the peer's, 1005 if its Close had none, 1006 if
+    /// no Close came.
+    pub fn code(&self) -> CloseCode {
+        self.received
+            .as_ref()
+            .map_or(CloseCode::ABNORMAL, |frame| frame.code)
+    }
+
+    /// The reason of the connection close (§7.1.6): the peer's, or empty. Escape it before it is
+    /// shown.
+    pub fn reason(&self) -> &str {
+        self.received
+            .as_ref()
+            .map_or("", |frame| frame.reason.as_str())
+    }
+
+    /// Whether both sides sent a Close and no fault was met: nothing that the peer sent was lost.
+    pub const fn is_clean(&self) -> bool {
+        self.sent.is_some()
+            && self.received.is_some()
+            && matches!(self.cause, CloseCause::Local | CloseCause::Remote)
+    }
+}
+
+impl fmt::Display for CloseInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            CloseCause::Local => f.write_str("closed by this side")?,
+            CloseCause::Remote => f.write_str("closed by the peer")?,
+            CloseCause::Protocol(error) => write!(f, "failed: {error}")?,
+            CloseCause::PongTimeout => f.write_str("failed: ping was not answered in time")?,
+            CloseCause::IdleTimeout => f.write_str("failed: peer was silent for too long")?,
+            CloseCause::ConnectionLost => f.write_str("connection lost without a close")?,
+        }
+        if let Some(sent) = &self.sent {
+            write!(f, ", sent {sent}")?;
+        }
+        if let Some(received) = &self.received {
+            write!(f, ", received {received}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Makes a connection whose opening handshake has agreed on `agreed`.
+    pub fn new(role: Role, agreed: Agreed, config: Config) -> Self {
+        Self {
+            role,
+            config,
+            agreed,
+            state: State::Open,
+            receiver: Receiver::new(role == Role::Server),
+            sender: Sender::new(role == Role::Client),
+            keepalive: Keepalive::default(),
+            ending: Ending::default(),
+        }
+    }
+
+    /// Takes bytes off the front of `input` and gives the next event.
+    ///
+    /// `None` means that `input` is used up: its bytes were taken, and are not to be passed again.
+    /// Payloads are unmasked where they lie, so `input` is written to. Events do not depend on how
+    /// the bytes are cut into inputs, but for where fragments are cut. Once the connection
+    /// [is closed](Self::is_closed), all input is dropped (§5.5.1, §7.1.7).
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`] if the peer broke a rule. It is reported once; the Close that tells the
+    /// peer is in the output, and the connection is closed.
+    #[inline]
+    pub fn receive<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        self.keepalive.heard();
+        if self.state == State::Closed {
+            *input = &mut [];
+            return Ok(None);
+        }
+        let event = match self.receiver.receive(&self.config, input) {
+            Ok(None) => return Ok(None),
+            Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
+            Ok(Some(Received::Binary(payload))) => Ok(Event::Binary(payload)),
+            Ok(Some(Received::Fragment(fragment))) => Ok(Event::Fragment(fragment)),
+            Ok(Some(Received::Ping(payload))) => Ok(self.receive_ping(payload)),
+            Ok(Some(Received::Pong(payload))) => Ok(self.receive_pong(payload)),
+            Ok(Some(Received::Close(body))) => self.receive_close(&body),
+            Err(error) => Err(error),
+        };
+        match event {
+            Ok(event) => Ok(Some(event)),
+            Err(error) => {
+                *input = &mut [];
+                self.fail(
+                    CloseCause::Protocol(error),
+                    error.close_code(),
+                    error.reason(),
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the end of the input, or the loss of the transport.
+    ///
+    /// What the peer left unfinished is dropped (§7.1.5, code 1006), and so is the output, if no
+    /// closing handshake was completed.
+    pub fn receive_eof(&mut self) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.ending.cause = Some(CloseCause::ConnectionLost);
+        self.enter_closed();
+        self.sender.clear();
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after a Close in either direction (§5.5.1),
+    /// [`SendError::MessageInProgress`] between fragments (§5.4).
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.message(&message.into())
+    }
+
+    /// Sends a message that was encoded before, for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.prepared(message)
+    }
+
+    /// Sends a piece of a message (§5.4), so that a large message need not be held at once.
+    /// Control frames may be sent between the pieces, other messages not.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after a Close in either direction; an opcode that does not fit what
+    /// was sent before; [`SendError::InvalidUtf8`] if the pieces of a text are not text together.
+    pub fn send_fragment(&mut self, fragment: &Fragment) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.fragment(fragment)
+    }
+
+    /// Sends a Ping with a payload of at most 125 bytes (§5.5.2).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlFrameTooLong`], or [`SendError::Closed`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.control(OpCode::Ping, payload)
+    }
+
+    /// Sends a Pong that nobody asked for (§5.5.3), with a payload of at most 125 bytes. Pings are
+    /// answered without it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlFrameTooLong`], or [`SendError::Closed`].
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.control(OpCode::Pong, payload)
+    }
+
+    /// Begins the closing handshake (§7.1.2), with a code and reason or with an empty Close.
+    ///
+    /// A second call, or one after the peer's Close, sends nothing more.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::InvalidCloseCode`] for a code that must not travel, or 1010 from a server
+    /// (§7.4); [`SendError::CloseReasonTooLong`].
+    pub fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Result<(), SendError> {
+        let frame = frame.into();
+        if let Some(frame) = &frame {
+            let from_client = self.role == Role::Client;
+            if !frame.code.is_sendable()
+                || (frame.code == CloseCode::EXTENSION_REQUIRED && !from_client)
+            {
+                return Err(SendError::InvalidCloseCode);
+            }
+            if frame.reason.len() > CloseFrame::MAX_REASON {
+                return Err(SendError::CloseReasonTooLong);
+            }
+        }
+        if self.state == State::Open {
+            self.send_close(frame);
+            self.ending.cause = Some(CloseCause::Local);
+            self.state = State::Closing;
+        }
+        Ok(())
+    }
+
+    /// Takes the time, does what is due, and starts the deadlines that began since.
+    ///
+    /// Deadlines run from the first call on. One that passes closes the connection: see
+    /// [`close_info`](Self::close_info) for the cause, [`is_overdue`](Self::is_overdue) for
+    /// whether anything is left to wait for.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.keepalive.handle_timeout(now, &self.config) {
+            None => {}
+            Some(Expired::Ping(payload)) => {
+                // Eight bytes are not too long for a control frame, and no Close was sent, since
+                // it would have ended the Pings.
+                let sent = self.sender.control(OpCode::Ping, &payload);
+                debug_assert_eq!(sent, Ok(()));
+            }
+            Some(Expired::Pong) => self.fail(
+                CloseCause::PongTimeout,
+                CloseCode::INTERNAL_ERROR,
+                "ping was not answered in time",
+            ),
+            Some(Expired::Idle) => self.fail(
+                CloseCause::IdleTimeout,
+                CloseCode::GOING_AWAY,
+                "silent for too long",
+            ),
+            Some(Expired::Close) => {
+                if self.state != State::Closed {
+                    self.enter_closed();
+                }
+                self.ending.overdue = true;
+                self.sender.clear();
+            }
+        }
+    }
+
+    /// Counts as if something had come from the peer: for an adapter that has stopped reading
+    /// because the application is behind, and so cannot know.
+    pub const fn pause_deadlines(&mut self) {
+        self.keepalive.heard();
+    }
+
+    /// From the next message on, gives messages whole or in fragments.
+    pub const fn set_delivery(&mut self, delivery: Delivery) {
+        self.receiver.set_delivery(delivery);
+    }
+
+    /// What is to be written. Ask anew after each write: a Pong that was held back may follow.
+    pub fn output(&mut self) -> &mut Output {
+        self.sender.output()
+    }
+
+    /// Masks every frame with this key from now on, if this is a client: for tests that compare
+    /// bytes. A key that a peer can foretell breaks the promise of §10.3.
+    #[doc(hidden)]
+    pub fn fix_mask_key(&mut self, key: MaskKey) {
+        self.sender.fix_mask_key(key);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next: at once if the time is
+    /// past. `None` before its first call, or if nothing is waited for.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.keepalive.next_timeout()
+    }
+
+    /// How many bytes wait to be written.
+    pub fn output_len(&self) -> usize {
+        self.sender.output_len()
+    }
+
+    /// How far the closing handshake is.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether nothing more is received, and nothing more sent but what is in the output.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Whether the deadline of the closing handshake has passed: the transport is to be cut.
+    pub const fn is_overdue(&self) -> bool {
+        self.ending.overdue
+    }
+
+    /// Whether a message has been given out in fragments, but not to its end.
+    pub const fn is_inside_fragments(&self) -> bool {
+        self.receiver.is_inside_fragments()
+    }
+
+    /// How the connection ended, once it [is closed](Self::is_closed).
+    pub fn close_info(&self) -> Option<CloseInfo> {
+        if self.state != State::Closed {
+            return None;
+        }
+        Some(CloseInfo {
+            cause: self.ending.cause.unwrap_or(CloseCause::ConnectionLost),
+            sent: self.ending.sent.clone(),
+            received: self.ending.received.clone(),
+        })
+    }
+
+    /// Which end this is.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What the opening handshake agreed on.
+    pub const fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    /// The limits and deadlines.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// §5.5.2: a Ping is answered with a Pong that carries the same.
+    fn receive_ping<'a>(&mut self, payload: Payload<'a>) -> Event<'a> {
+        self.sender.pong(&payload);
+        Event::Ping(payload)
+    }
+
+    fn receive_pong<'a>(&mut self, payload: Payload<'a>) -> Event<'a> {
+        let pinged_at = self.keepalive.answered(&payload);
+        Event::Pong { payload, pinged_at }
+    }
+
+    /// §5.5.1: a Close is answered with a Close of the same code, unless one was sent already.
+    fn receive_close<'a>(&mut self, body: &[u8]) -> Result<Event<'a>, ProtocolError> {
+        let frame = parse_close(body)?;
+        if self.state == State::Open {
+            self.ending.cause = Some(CloseCause::Remote);
+            self.send_close((!body.is_empty()).then(|| frame.code.into()));
+        }
+        self.ending.received = Some(frame.clone());
+        self.enter_closed();
+        Ok(Event::Close(frame))
+    }
+
+    /// §7.1.7: tells the peer, unless a Close was sent already, and ends the connection.
+    fn fail(&mut self, cause: CloseCause, code: CloseCode, reason: &'static str) {
+        if self.state == State::Open {
+            let reason = Utf8Bytes::from_static(reason);
+            self.send_close(Some(CloseFrame::new(code, reason)));
+        }
+        self.ending.cause = Some(cause);
+        self.enter_closed();
+    }
+
+    fn send_close(&mut self, frame: Option<CloseFrame>) {
+        self.sender.close(frame.as_ref());
+        self.ending.sent = Some(frame.unwrap_or_else(|| CloseCode::NO_STATUS.into()));
+        self.keepalive.begin_close();
+    }
+
+    fn enter_closed(&mut self) {
+        self.state = State::Closed;
+        self.receiver.clear();
+        self.keepalive.begin_close();
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        match self.state {
+            State::Open => Ok(()),
+            State::Closing | State::Closed => Err(SendError::Closed),
+        }
+    }
+}
+
+/// Takes the body of a Close apart: nothing, or a code and a reason (§5.5.1).
+fn parse_close(body: &[u8]) -> Result<CloseFrame, ProtocolError> {
+    let (code, reason) = match body {
+        // §7.1.5: a Close without a body is one with code 1005.
+        [] => return Ok(CloseCode::NO_STATUS.into()),
+        [_] => return Err(ProtocolError::CloseBodyTooShort),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    let code = CloseCode::new(code);
+    if !code.is_sendable() {
+        return Err(ProtocolError::InvalidCloseCode(code));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| ProtocolError::InvalidCloseReason)?;
+    Ok(CloseFrame::new(code, reason))
+}

@@ -1,0 +1,399 @@
+//! From bytes to frames, and from frames to messages (§5.2 to §5.6, §8.1, §10.4).
+//!
+//! A frame that lies whole in the input is never copied. What comes in pieces is assembled here:
+//! the header in `head`, the payload of a control frame in `control`, a message in `message`.
+
+use bytes::BytesMut;
+
+use super::config::Config;
+use super::event::{Fragment, Payload, Text};
+use crate::error::ProtocolError;
+use crate::frame::{FrameHeader, HeaderPart, MaskKey, OpCode};
+use crate::utf8::{Utf8Buffer, Utf8Error, Utf8Validator};
+
+/// In which form messages come out of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Whole, as [`Event::Text`](super::Event::Text) and [`Event::Binary`](super::Event::Binary).
+    #[default]
+    Messages,
+    /// In pieces as they come, as [`Event::Fragment`](super::Event::Fragment), so that a message
+    /// of any size passes through constant memory. A piece ends where a frame or the input ends.
+    Fragments,
+}
+
+/// What the frames of the peer amount to.
+pub(super) enum Received<'a> {
+    Text(Text<'a>),
+    Binary(Payload<'a>),
+    Fragment(Fragment<Payload<'a>>),
+    Ping(Payload<'a>),
+    Pong(Payload<'a>),
+    Close(Payload<'a>),
+}
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    /// §5.1: frames of a client are masked, those of a server are not.
+    masked: bool,
+    delivery: Delivery,
+    /// A header whose last byte has not come.
+    head: [u8; FrameHeader::MAX_LEN],
+    head_len: u8,
+    /// A frame whose payload has not come whole.
+    frame: Option<Frame>,
+    /// The payload so far of a control frame that came in pieces.
+    control: BytesMut,
+    /// A message of which not all frames have come whole.
+    message: Option<Assembly>,
+}
+
+/// The part of a frame that has not come yet.
+#[derive(Debug)]
+struct Frame {
+    fin: bool,
+    opcode: OpCode,
+    /// The key as it is to be applied to the next byte.
+    mask: Option<MaskKey>,
+    remaining: u64,
+}
+
+#[derive(Debug)]
+struct Assembly {
+    kind: Kind,
+    frames: u32,
+    /// The lengths of its frames, the one that is coming included.
+    len: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Text(Utf8Buffer),
+    Binary(BytesMut),
+    /// Handed out as it comes.
+    Fragments {
+        opcode: OpCode,
+        /// Only text is validated.
+        utf8: Option<Utf8Validator>,
+    },
+}
+
+impl Receiver {
+    pub(super) fn new(masked: bool) -> Self {
+        Self {
+            masked,
+            delivery: Delivery::Messages,
+            head: [0; FrameHeader::MAX_LEN],
+            head_len: 0,
+            frame: None,
+            control: BytesMut::new(),
+            message: None,
+        }
+    }
+
+    /// Holds from the next message on.
+    pub(super) const fn set_delivery(&mut self, delivery: Delivery) {
+        self.delivery = delivery;
+    }
+
+    /// Forgets all that is unfinished: nothing is received any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.masked);
+    }
+
+    /// Whether a message has been handed out in part.
+    pub(super) const fn is_inside_fragments(&self) -> bool {
+        matches!(
+            &self.message,
+            Some(Assembly {
+                kind: Kind::Fragments {
+                    opcode: OpCode::Continuation,
+                    ..
+                },
+                ..
+            })
+        )
+    }
+
+    /// Takes frames off the front of `input` until one of them completes something.
+    #[inline]
+    pub(super) fn receive<'a>(
+        &mut self,
+        config: &Config,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.receive_header(config, input)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            let piece = frame.take_payload(input);
+            let complete = frame.remaining == 0;
+            let received = if frame.opcode.is_control() {
+                self.receive_control(&frame, piece)
+            } else {
+                self.receive_data(&frame, piece)?
+            };
+            if !complete {
+                self.frame = Some(frame);
+            }
+            if received.is_some() {
+                return Ok(received);
+            }
+            if !complete {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a header, which may have begun in an earlier input.
+    #[inline]
+    fn receive_header(
+        &mut self,
+        config: &Config,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Frame>, ProtocolError> {
+        if self.head_len == 0
+            && let Some((header, len)) = self.parse_header(config, input)?
+        {
+            split_front(input, len);
+            return Ok(Some(self.begin_frame(&header)));
+        }
+        while let [next, rest @ ..] = std::mem::take(input) {
+            self.head[usize::from(self.head_len)] = *next;
+            self.head_len += 1;
+            *input = rest;
+            let head = &self.head[..usize::from(self.head_len)];
+            if let Some((header, _)) = self.parse_header(config, head)? {
+                self.head_len = 0;
+                return Ok(Some(self.begin_frame(&header)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parses a header and judges it by what came before it, in the order of its bytes.
+    #[inline]
+    fn parse_header(
+        &self,
+        config: &Config,
+        bytes: &[u8],
+    ) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+        FrameHeader::parse_with(bytes, |part| match part {
+            HeaderPart::First { rsv1: true, .. } => Err(ProtocolError::ReservedBits),
+            // §5.4: the first frame of a message says its type, the others are continuations;
+            // control frames may stand between them.
+            HeaderPart::First { opcode, .. } => match (opcode, &self.message) {
+                (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
+                (OpCode::Text | OpCode::Binary, Some(_)) => {
+                    Err(ProtocolError::ExpectedContinuation)
+                }
+                _ => Ok(()),
+            },
+            // §5.1: a client masks its frames, a server does not.
+            HeaderPart::Mask(masked) if masked != self.masked => Err(if masked {
+                ProtocolError::MaskedByServer
+            } else {
+                ProtocolError::UnmaskedByClient
+            }),
+            HeaderPart::Mask(_) => Ok(()),
+            // §10.4: limits are checked before anything is kept of what they limit.
+            HeaderPart::Length { opcode, .. } if opcode.is_control() => Ok(()),
+            HeaderPart::Length { payload_len, .. } => {
+                let (len, frames) = match &self.message {
+                    Some(message) => (message.len, message.frames),
+                    None => (0, 0),
+                };
+                if payload_len > config.frame_limit() as u64 {
+                    Err(ProtocolError::FrameTooLarge)
+                } else if len.saturating_add(payload_len) > config.max_message_size as u64 {
+                    Err(ProtocolError::MessageTooLarge)
+                } else if frames >= config.max_fragments {
+                    Err(ProtocolError::TooManyFragments)
+                } else {
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    #[inline]
+    fn begin_frame(&mut self, header: &FrameHeader) -> Frame {
+        if let (OpCode::Continuation, Some(message)) = (header.opcode, &mut self.message) {
+            message.frames += 1;
+            message.len += header.payload_len;
+        }
+        Frame {
+            fin: header.fin,
+            opcode: header.opcode,
+            mask: header.mask,
+            remaining: header.payload_len,
+        }
+    }
+
+    fn receive_control<'a>(&mut self, frame: &Frame, piece: &'a [u8]) -> Option<Received<'a>> {
+        let payload = if frame.remaining == 0 && self.control.is_empty() {
+            Payload::Borrowed(piece)
+        } else {
+            self.control.extend_from_slice(piece);
+            if frame.remaining > 0 {
+                return None;
+            }
+            Payload::Owned(std::mem::take(&mut self.control).freeze())
+        };
+        Some(match frame.opcode {
+            OpCode::Ping => Received::Ping(payload),
+            OpCode::Pong => Received::Pong(payload),
+            _ => Received::Close(payload),
+        })
+    }
+
+    #[inline]
+    fn receive_data<'a>(
+        &mut self,
+        frame: &Frame,
+        piece: &'a [u8],
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        let complete = frame.fin && frame.remaining == 0;
+        let mut message = match self.message.take() {
+            Some(message) => message,
+            None if complete && self.delivery == Delivery::Messages => {
+                return whole_message(frame.opcode, piece).map(Some);
+            }
+            None => Assembly::new(frame, piece, self.delivery),
+        };
+        let received = message.receive(piece, complete)?;
+        if !complete {
+            self.message = Some(message);
+            return Ok(received);
+        }
+        match received {
+            Some(fragment) => Ok(Some(fragment)),
+            None => message.finish().map(Some),
+        }
+    }
+}
+
+impl Frame {
+    /// Takes as much of the payload as there is off the front of `input`, and unmasks it.
+    #[inline]
+    fn take_payload<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a [u8] {
+        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
+        let piece = split_front(input, len);
+        if let Some(key) = self.mask {
+            key.apply(piece);
+            self.mask = Some(key.after(len));
+        }
+        self.remaining -= len as u64;
+        piece
+    }
+}
+
+impl Assembly {
+    /// Begins a message with its first frame, of which `piece` has come.
+    fn new(frame: &Frame, piece: &[u8], delivery: Delivery) -> Self {
+        let kind = match (delivery, frame.opcode) {
+            (Delivery::Fragments, opcode) => Kind::Fragments {
+                opcode,
+                utf8: (opcode == OpCode::Text).then(Utf8Validator::default),
+            },
+            (Delivery::Messages, OpCode::Text) => Kind::Text(Utf8Buffer::default()),
+            (Delivery::Messages, _) => Kind::Binary(BytesMut::new()),
+        };
+        Self {
+            kind,
+            frames: 1,
+            len: frame.remaining + piece.len() as u64,
+        }
+    }
+
+    /// Takes the next piece; gives it out if the message is taken in fragments.
+    fn receive<'a>(
+        &mut self,
+        piece: &'a [u8],
+        complete: bool,
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        match &mut self.kind {
+            Kind::Text(text) => {
+                text.reserve(growth(text.len(), text.capacity(), piece.len(), self.len));
+                text.extend(piece)?;
+                Ok(None)
+            }
+            Kind::Binary(bytes) => {
+                bytes.reserve(growth(bytes.len(), bytes.capacity(), piece.len(), self.len));
+                bytes.extend_from_slice(piece);
+                Ok(None)
+            }
+            Kind::Fragments { opcode, utf8 } => {
+                if let Some(utf8) = utf8 {
+                    utf8.receive(piece)?;
+                    if complete {
+                        utf8.finish()?;
+                    }
+                }
+                if piece.is_empty() {
+                    return Ok(None);
+                }
+                Ok(Some(Received::Fragment(Fragment {
+                    opcode: std::mem::replace(opcode, OpCode::Continuation),
+                    fin: complete,
+                    payload: Payload::Borrowed(piece),
+                })))
+            }
+        }
+    }
+
+    fn finish<'a>(self) -> Result<Received<'a>, ProtocolError> {
+        Ok(match self.kind {
+            Kind::Text(text) => Received::Text(Text::Owned(text.finish()?)),
+            Kind::Binary(bytes) => Received::Binary(Payload::Owned(bytes.freeze())),
+            // The last piece is empty, but that it is the last is to be told.
+            Kind::Fragments { opcode, .. } => Received::Fragment(Fragment {
+                opcode,
+                fin: true,
+                payload: Payload::Borrowed(&[]),
+            }),
+        })
+    }
+}
+
+impl From<Utf8Error> for ProtocolError {
+    fn from(_: Utf8Error) -> Self {
+        Self::InvalidUtf8
+    }
+}
+
+/// §5.6: a message in one frame that lies whole in the input.
+#[inline]
+fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, ProtocolError> {
+    if opcode == OpCode::Binary {
+        return Ok(Received::Binary(Payload::Borrowed(payload)));
+    }
+    match simdutf8::basic::from_utf8(payload) {
+        Ok(text) => Ok(Received::Text(Text::Borrowed(text))),
+        Err(_) => Err(ProtocolError::InvalidUtf8),
+    }
+}
+
+/// How much to reserve for a piece, so that a message is copied a constant number of times while
+/// it grows, and nothing is reserved on the peer's word: twice what has come, but never more than
+/// was announced.
+fn growth(len: usize, capacity: usize, piece: usize, announced: u64) -> usize {
+    if capacity - len >= piece {
+        return 0;
+    }
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    let doubled = (2 * (len + piece)).min(announced);
+    doubled.saturating_sub(len).max(piece)
+}
+
+/// Splits the first `len` bytes off `input`.
+#[inline]
+fn split_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(len);
+    *input = rest;
+    front
+}

@@ -1,0 +1,398 @@
+//! UTF-8: text that is known to be valid, and validation of text that arrives in pieces (§8.1).
+//!
+//! The definition is RFC 3629 §4: no overlong forms, no surrogates, nothing above U+10FFFF.
+
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
+use std::error::Error;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+use bytes::{Bytes, BytesMut};
+
+/// Shared, immutable text: [`Bytes`] that are known to be UTF-8. Cloning it copies nothing.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use wsroom::Utf8Bytes;
+///
+/// let text = Utf8Bytes::try_from(Bytes::from_static("μ".as_bytes()))?;
+/// assert_eq!(text, "μ");
+/// assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());
+/// # Ok::<(), wsroom::Utf8Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utf8Bytes(Bytes);
+
+impl Utf8Bytes {
+    /// Wraps a literal, without a copy.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Wraps bytes that a [`Utf8Validator`] has accepted to the end.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` are valid UTF-8.
+    #[expect(unsafe_code)]
+    unsafe fn from_validated(bytes: Bytes) -> Self {
+        debug_assert!(std::str::from_utf8(&bytes).is_ok());
+        Self(bytes)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // SAFETY: every constructor takes a `str`, or bytes that were validated.
+        #[expect(unsafe_code)]
+        unsafe {
+            std::str::from_utf8_unchecked(&self.0)
+        }
+    }
+
+    /// The bytes of the text, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl Deref for Utf8Bytes {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Utf8Bytes {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+/// The bytes as they are shared.
+impl AsRef<Bytes> for Utf8Bytes {
+    fn as_ref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Utf8Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Bytes and text of the same content are hashed and ordered alike.
+impl Borrow<str> for Utf8Bytes {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl Hash for Utf8Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl From<&String> for Utf8Bytes {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Cow<'_, str>> for Utf8Bytes {
+    fn from(text: Cow<'_, str>) -> Self {
+        text.into_owned().into()
+    }
+}
+
+impl From<Box<str>> for Utf8Bytes {
+    fn from(text: Box<str>) -> Self {
+        text.into_string().into()
+    }
+}
+
+impl From<Utf8Bytes> for Bytes {
+    fn from(text: Utf8Bytes) -> Self {
+        text.0
+    }
+}
+
+impl From<Utf8Bytes> for String {
+    fn from(text: Utf8Bytes) -> Self {
+        text.as_str().to_owned()
+    }
+}
+
+impl TryFrom<Bytes> for Utf8Bytes {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
+        if simdutf8::basic::from_utf8(&bytes).is_err() {
+            return Err(Utf8Error);
+        }
+        // SAFETY: validated in the line above.
+        #[expect(unsafe_code)]
+        Ok(unsafe { Self::from_validated(bytes) })
+    }
+}
+
+impl PartialEq<str> for Utf8Bytes {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Utf8Bytes {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialOrd<str> for Utf8Bytes {
+    fn partial_cmp(&self, other: &str) -> Option<Ordering> {
+        self.as_str().partial_cmp(other)
+    }
+}
+
+impl fmt::Display for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Bytes are not UTF-8, and no bytes that follow can make them so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utf8Error;
+
+impl fmt::Display for Utf8Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes are not valid UTF-8")
+    }
+}
+
+impl Error for Utf8Error {}
+
+/// Validates text that comes in pieces, each byte once, and fails at the first byte that cannot
+/// be part of valid text.
+///
+/// # Examples
+///
+/// ```
+/// use wsroom::Utf8Validator;
+///
+/// let mut validator = Utf8Validator::default();
+/// validator.receive(&[0xe2, 0x82])?;
+/// assert!(validator.finish().is_err(), "a character is incomplete");
+/// validator.receive(&[0xac])?;
+/// validator.finish()?;
+/// # Ok::<(), wsroom::Utf8Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8Validator {
+    /// The bytes of a character whose last byte has not come.
+    partial: [u8; 4],
+    partial_len: u8,
+}
+
+impl Utf8Validator {
+    /// Takes the next piece of the text.
+    ///
+    /// # Errors
+    ///
+    /// [`Utf8Error`] as soon as it is certain that the text is invalid.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Utf8Error> {
+        while self.partial_len > 0 {
+            let Some((&first, rest)) = bytes.split_first() else {
+                return Ok(());
+            };
+            bytes = rest;
+            self.complete(first)?;
+        }
+        match simdutf8::compat::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_len().is_some() => Err(Utf8Error),
+            Err(error) => {
+                // The rest is the beginning of one character: 1 to 3 bytes.
+                let partial = &bytes[error.valid_up_to()..];
+                self.partial[..partial.len()].copy_from_slice(partial);
+                self.partial_len = partial.len() as u8;
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks that the text does not end inside a character.
+    ///
+    /// # Errors
+    ///
+    /// [`Utf8Error`] if it does.
+    pub fn finish(&self) -> Result<(), Utf8Error> {
+        if self.partial_len == 0 {
+            Ok(())
+        } else {
+            Err(Utf8Error)
+        }
+    }
+
+    /// Adds one byte to the character that is incomplete.
+    fn complete(&mut self, byte: u8) -> Result<(), Utf8Error> {
+        let len = usize::from(self.partial_len);
+        self.partial[len] = byte;
+        match std::str::from_utf8(&self.partial[..=len]) {
+            Ok(_) => self.partial_len = 0,
+            Err(error) if error.error_len().is_some() => return Err(Utf8Error),
+            Err(_) => self.partial_len += 1,
+        }
+        Ok(())
+    }
+}
+
+/// A text that is being assembled from pieces. It can grow only while it is valid.
+#[derive(Debug, Default)]
+pub(crate) struct Utf8Buffer {
+    bytes: BytesMut,
+    validator: Utf8Validator,
+}
+
+impl Utf8Buffer {
+    /// Adds a piece, which may begin or end inside a character.
+    pub(crate) fn extend(&mut self, piece: &[u8]) -> Result<(), Utf8Error> {
+        self.validator.receive(piece)?;
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Makes room for `additional` bytes.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.bytes.reserve(additional);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// The whole text, if it does not end inside a character.
+    pub(crate) fn finish(self) -> Result<Utf8Bytes, Utf8Error> {
+        self.validator.finish()?;
+        // SAFETY: `extend` is the only way in, it validated all pieces in order with one validator,
+        // and the line above checked that no character is incomplete.
+        #[expect(unsafe_code)]
+        Ok(unsafe { Utf8Bytes::from_validated(self.bytes.freeze()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` in all ways of cutting them in two and in single bytes; all must agree.
+    fn validate(bytes: &[u8]) -> bool {
+        let whole = in_pieces([bytes]);
+        for at in 0..=bytes.len() {
+            let (left, right) = bytes.split_at(at);
+            assert_eq!(in_pieces([left, right]), whole, "{bytes:x?} cut at {at}");
+        }
+        assert_eq!(
+            in_pieces(bytes.chunks(1)),
+            whole,
+            "{bytes:x?} in single bytes"
+        );
+        whole
+    }
+
+    fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let mut buffer = Utf8Buffer::default();
+        pieces.into_iter().all(|piece| buffer.extend(piece).is_ok()) && buffer.finish().is_ok()
+    }
+
+    #[test]
+    fn every_sequence_of_up_to_three_bytes_is_judged_as_std_does() {
+        let tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff];
+        for lead in 0..=u8::MAX {
+            for second in tails {
+                for third in tails {
+                    for bytes in [&[lead][..], &[lead, second], &[lead, second, third]] {
+                        assert_eq!(validate(bytes), std::str::from_utf8(bytes).is_ok());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn four_byte_sequences_are_judged_as_std_does_at_their_boundaries() {
+        let tails = [0x7f, 0x80, 0x8f, 0x90, 0xbf, 0xc0];
+        for lead in 0xf0..=0xf8 {
+            for second in tails {
+                for third in tails {
+                    for fourth in tails {
+                        let bytes = [lead, second, third, fourth];
+                        assert_eq!(validate(&bytes), std::str::from_utf8(&bytes).is_ok());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_longer_than_a_vector_is_valid_wherever_it_is_cut() {
+        let text = "aé€😀".repeat(20);
+        assert!(validate(text.as_bytes()));
+        for at in 0..text.len() {
+            let mut broken = text.clone().into_bytes();
+            broken[at] = 0xff;
+            assert!(!in_pieces([&broken[..]]), "broken at {at}");
+        }
+    }
+
+    /// RFC 3629 §4: F4 is followed by 80 to 8F; Autobahn 6.4.2 wants to know at the second byte.
+    #[test]
+    fn a_fault_is_reported_at_the_first_byte_that_makes_it_certain() {
+        for certain in [
+            &[0xf4, 0x90][..],
+            &[0xed, 0xa0],
+            &[0xe0, 0x80],
+            &[0xc0],
+            &[0xf5],
+        ] {
+            let mut validator = Utf8Validator::default();
+            let (last, before) = certain.split_last().unwrap();
+            assert_eq!(validator.receive(before), Ok(()), "{certain:x?}");
+            assert_eq!(validator.receive(&[*last]), Err(Utf8Error), "{certain:x?}");
+        }
+    }
+
+    #[test]
+    fn text_can_be_a_key_that_is_looked_up_by_str() {
+        let map = std::collections::HashMap::from([(Utf8Bytes::from("key"), 1)]);
+        assert_eq!(map.get("key"), Some(&1));
+    }
+}

@@ -6,8 +6,11 @@ mod agreed;
 mod close;
 mod error;
 pub mod frame;
+pub mod handshake;
 mod mask;
 mod message;
+#[cfg(feature = "tokio")]
+pub mod net;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub mod outbox;
 pub mod protocol;
@@ -16,10 +19,13 @@ mod utf8;
 pub use agreed::Agreed;
 pub use close::{CloseCode, CloseFrame};
 pub use error::ProtocolError;
+pub use handshake::{HandshakeError, Upgrade};
 pub use message::Message;
+#[cfg(feature = "tokio")]
+pub use net::{Error, Incoming, Session, WebSocket, accept, connect};
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub use outbox::Outbox;
 pub use protocol::{
-    CloseCause, CloseInfo, Config, Connection, Event, PreparedMessage, Role, SendError,
+    CloseCause, CloseInfo, Config, Connection, Event, Fragment, PreparedMessage, Role, SendError,
 };
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};

@@ -1,0 +1,247 @@
+//! The server's part: judges a request and answers it (§4.2).
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
+use crate::agreed::Agreed;
+use crate::handshake::headers::{Authority, elements, extension_offers, single, token};
+use crate::handshake::{HandshakeError, Upgrade, key};
+
+impl Upgrade {
+    /// Judges a request and gives the 101 that answers it, with what was agreed on (§4.2).
+    ///
+    /// Nothing is written and nothing is decided for good: look at the request before, do what it
+    /// takes to let somebody in, and send another response if that fails. For a request that
+    /// [`RequestHead`](crate::handshake::RequestHead) read, write
+    /// [`encode_accepted`](crate::handshake::encode_accepted) of both; an HTTP server library
+    /// writes the response itself.
+    ///
+    /// The subprotocol is the first of [`protocols`](Self::protocols) that the client offers, if
+    /// there is one. To insist on one, look at [`Agreed::protocol`] before the 101 is sent.
+    ///
+    /// # Errors
+    ///
+    /// The first fault in the order of HTTP/1.1 framing (version, method, target, Host, content),
+    /// the wish to upgrade, version, key, origin, subprotocols, extensions. Answer it with
+    /// [`HandshakeError::response`] and close the connection. What an application got wrong itself
+    /// (a header it may not set, a subprotocol that is no token) is reported here too, as a 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wsroom::Upgrade;
+    ///
+    /// let request = http::Request::get("/chat")
+    ///     .header("Host", "server.example.com")
+    ///     .header("Upgrade", "websocket")
+    ///     .header("Connection", "Upgrade")
+    ///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    ///     .header("Sec-WebSocket-Version", "13")
+    ///     .header("Sec-WebSocket-Protocol", "chat, superchat")
+    ///     .body(())?;
+    /// let (response, agreed) = Upgrade::default().protocols(["chat"]).accept(&request)?;
+    /// assert_eq!(response.status(), 101);
+    /// assert_eq!(agreed.protocol(), Some("chat"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn accept<B>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<(Response<()>, Agreed), HandshakeError> {
+        self.check()?;
+        let headers = request.headers();
+        // RFC 9110 §7.8: Upgrade is ignored in HTTP/1.0; HTTP/2 has another handshake.
+        if request.version() != Version::HTTP_11 {
+            return Err(HandshakeError::HttpVersion);
+        }
+        // §4.2.1, item 1.
+        if request.method() != Method::GET {
+            return Err(HandshakeError::Method);
+        }
+        check_target(request.uri())?;
+        let host = host(headers)?;
+        check_content(headers)?;
+        check_wish(headers)?;
+        check_version(headers)?;
+        let key = client_key(headers)?;
+        let authority = request.uri().authority();
+        self.check_origin(
+            headers,
+            authority.map_or(host, |authority| authority.as_str()),
+        )?;
+        let protocol = self.choose_protocol(headers)?;
+        // §9.1: an extension that the answer does not name is declined. The list must be valid.
+        extension_offers(headers)?;
+
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let answer = response.headers_mut();
+        answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(&key::accept(key))?);
+        let mut agreed = Agreed::default();
+        if let Some(protocol) = protocol {
+            answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
+            agreed = agreed.with_protocol(protocol);
+        }
+        answer.extend(self.headers.clone());
+        Ok((response, agreed))
+    }
+
+    /// §10.2: an Origin says that a browser asks, and on whose behalf.
+    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), HandshakeError> {
+        let origin = single(headers, ORIGIN).map_err(|_| HandshakeError::RepeatedOrigin)?;
+        let (Some(origin), true) = (origin, self.same_origin || self.origins.is_some()) else {
+            return Ok(());
+        };
+        // §4.2.2, item 4: origins are compared in lower case, and as a whole.
+        let listed = (self.origins.iter().flatten())
+            .any(|allowed| origin.eq_ignore_ascii_case(allowed.as_bytes()));
+        if listed || self.same_origin && is_same_origin(origin, host) {
+            Ok(())
+        } else {
+            Err(HandshakeError::OriginNotAllowed)
+        }
+    }
+
+    /// The first of our subprotocols that is offered (§4.2.2, item 5).
+    fn choose_protocol(&self, headers: &HeaderMap) -> Result<Option<&str>, HandshakeError> {
+        let mut offered = Vec::new();
+        for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
+            let name = token(element).ok_or(HandshakeError::ProtocolSyntax)?;
+            // §4.1, item 10: the names are unique.
+            if offered.contains(&name) {
+                return Err(HandshakeError::RepeatedProtocol);
+            }
+            if offered.len() == MAX_PROTOCOLS {
+                return Err(HandshakeError::TooManyProtocols);
+            }
+            offered.push(name);
+        }
+        if offered.is_empty() && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            return Err(HandshakeError::ProtocolSyntax);
+        }
+        let mut ours = self.protocols.iter().map(String::as_str);
+        Ok(ours.find(|name| offered.contains(name)))
+    }
+}
+
+/// The most subprotocols of a request that are read. Each is compared with those before it.
+const MAX_PROTOCOLS: usize = 64;
+
+/// §4.2.1, item 1: a path, or an absolute http or https URI.
+fn check_target(target: &Uri) -> Result<(), HandshakeError> {
+    let valid = match (target.scheme_str(), target.authority()) {
+        (None, None) => target.path().starts_with('/'),
+        (Some(scheme), Some(authority)) => {
+            (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+                && Authority::parse(authority.as_str()).is_ok()
+        }
+        _ => false,
+    };
+    if valid {
+        Ok(())
+    } else {
+        Err(HandshakeError::Target)
+    }
+}
+
+/// §4.2.1, item 2; RFC 9112 §3.2: exactly one, with valid syntax.
+fn host(headers: &HeaderMap) -> Result<&str, HandshakeError> {
+    let host = single(headers, HOST).map_err(|_| HandshakeError::RepeatedHost)?;
+    let host = host.ok_or(HandshakeError::MissingHost)?;
+    let host = str::from_utf8(host).map_err(|_| HandshakeError::HostSyntax)?;
+    Authority::parse(host).map_err(|_| HandshakeError::HostSyntax)?;
+    Ok(host)
+}
+
+/// The bytes after the head are frames, so nobody on the way may take them for content (RFC 9112
+/// §6.3, §11.2).
+fn check_content(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    match single(headers, CONTENT_LENGTH) {
+        Ok(None | Some(b"0")) if !headers.contains_key(TRANSFER_ENCODING) => Ok(()),
+        _ => Err(HandshakeError::RequestBody),
+    }
+}
+
+/// §4.2.1, items 3 and 4: the request asks for an upgrade to `websocket`.
+fn check_wish(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    let mut wanted = false;
+    for element in elements(headers, UPGRADE) {
+        // RFC 9110 §7.8: a name, or a name and a version, which `websocket` doesn't have.
+        let mut parts = element.splitn(2, |&byte| byte == b'/');
+        if !parts.all(|part| token(part).is_some()) {
+            return Err(HandshakeError::UpgradeSyntax);
+        }
+        wanted |= element.eq_ignore_ascii_case(b"websocket");
+    }
+    let mut named = false;
+    for element in elements(headers, CONNECTION) {
+        token(element).ok_or(HandshakeError::ConnectionSyntax)?;
+        named |= element.eq_ignore_ascii_case(b"upgrade");
+    }
+    match (wanted, named) {
+        (true, true) => Ok(()),
+        (false, _) => Err(HandshakeError::MissingUpgrade),
+        (true, false) => Err(HandshakeError::MissingConnection),
+    }
+}
+
+/// §4.2.1, item 6; §4.4: the version is 13.
+fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    let version = single(headers, SEC_WEBSOCKET_VERSION);
+    let version = version.map_err(|_| HandshakeError::RepeatedVersion)?;
+    match version.ok_or(HandshakeError::MissingVersion)? {
+        b"13" => Ok(()),
+        // §4.3: 0 to 255 without leading zeros.
+        [b'0'] | [b'1'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] => {
+            Err(HandshakeError::UnsupportedVersion)
+        }
+        [b'1', b'0'..=b'9', b'0'..=b'9']
+        | [b'2', b'0'..=b'4', b'0'..=b'9']
+        | [b'2', b'5', b'0'..=b'5'] => Err(HandshakeError::UnsupportedVersion),
+        _ => Err(HandshakeError::VersionSyntax),
+    }
+}
+
+/// §4.2.1, item 5: exactly one, of 16 bytes.
+fn client_key(headers: &HeaderMap) -> Result<&[u8], HandshakeError> {
+    let key = single(headers, SEC_WEBSOCKET_KEY).map_err(|_| HandshakeError::RepeatedKey)?;
+    let key = key.ok_or(HandshakeError::MissingKey)?;
+    if key::is_valid(key) {
+        Ok(key)
+    } else {
+        Err(HandshakeError::KeySyntax)
+    }
+}
+
+/// Whether `origin` has the host and port of `host`. The scheme is not compared, because a server
+/// behind a TLS proxy doesn't know its own; it only gives the port that is left out.
+fn is_same_origin(origin: &[u8], host: &str) -> bool {
+    let Ok(origin) = str::from_utf8(origin) else {
+        return false;
+    };
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let default = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    match (Authority::parse(authority), Authority::parse(host)) {
+        (Ok(origin), Ok(host)) => {
+            origin.host.eq_ignore_ascii_case(host.host)
+                && origin.port.unwrap_or(default) == host.port.unwrap_or(default)
+        }
+        _ => false,
+    }
+}
+
+/// A value of our own making: a token or base64.
+fn own_value(value: &str) -> Result<HeaderValue, HandshakeError> {
+    HeaderValue::from_str(value).map_err(|_| HandshakeError::HeaderValue)
+}

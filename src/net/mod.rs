@@ -1,0 +1,24 @@
+//! WebSockets over tokio's streams.
+//!
+//! The protocol is [`crate::protocol`]'s, the handshake [`crate::handshake`]'s; here are the
+//! socket, the buffers, the clock and the waiting.
+//!
+//! ```text
+//!   connect, accept, Incoming ──▶ WebSocket<S>  one task owns it: recv, feed, send, close
+//!                                      │
+//!                                      ▼ Session::new
+//!                  many tasks ──▶ Outbox ─▶ a task of its own ─▶ Session::recv
+//! ```
+
+mod client;
+mod error;
+mod input;
+mod server;
+mod session;
+mod websocket;
+
+pub use client::{connect, connect_over, connect_with};
+pub use error::Error;
+pub use server::{Incoming, accept};
+pub use session::{Session, SessionConfig};
+pub use websocket::{SocketEvent, WebSocket};

@@ -1,0 +1,234 @@
+//! The server's end of the opening handshake over a stream (§4.2).
+
+use std::io;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::error::Error;
+use super::websocket::WebSocket;
+use crate::agreed::Agreed;
+use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
+use crate::protocol::{Config, Role};
+
+/// Accepts a WebSocket on a stream, with the default [`Upgrade`] and [`Config`].
+///
+/// A request that is none for a WebSocket is answered with its status. To look at the request
+/// first, choose a subprotocol or change a limit, use [`Incoming`].
+///
+/// # Errors
+///
+/// [`Error::Handshake`] for a request that is none or that did not come in time, after it was
+/// answered; [`Error::Io`].
+///
+/// # Cancel safety
+///
+/// A dropped call drops the stream.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let (stream, _) = listener.accept().await?;
+/// let mut socket = wsroom::accept(stream).await?;
+/// socket.send("welcome").await?;
+/// # Ok(()) }
+/// ```
+pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let upgrade = Upgrade::default();
+    let incoming = Incoming::read(stream, &upgrade).await?;
+    incoming.accept(&upgrade, Config::default()).await
+}
+
+/// A request on a stream that was not answered yet.
+///
+/// Look at it, wait for whatever decides, then [`accept`](Self::accept) or
+/// [`reject`](Self::reject). Dropping it closes the stream without an answer.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Response, StatusCode};
+/// use tokio::net::TcpStream;
+/// use wsroom::{Config, Error, Incoming, Upgrade, WebSocket};
+///
+/// async fn decide(stream: TcpStream) -> Result<Option<WebSocket<TcpStream>>, Error> {
+///     let upgrade = Upgrade::default().protocols(["chat"]);
+///     let incoming = Incoming::read(stream, &upgrade).await?;
+///     let token = incoming.request().headers().get("authorization").cloned();
+///     if !is_valid(token.as_ref()).await {
+///         let mut response = Response::new("sign in first\n");
+///         *response.status_mut() = StatusCode::FORBIDDEN;
+///         incoming.reject(&response).await?;
+///         return Ok(None);
+///     }
+///     incoming.accept(&upgrade, Config::default()).await.map(Some)
+/// }
+/// # async fn is_valid(token: Option<&http::HeaderValue>) -> bool { token.is_some() }
+/// ```
+#[derive(Debug)]
+pub struct Incoming<S> {
+    stream: S,
+    request: Request<()>,
+    /// What came behind the request: the first frames.
+    unread: Vec<u8>,
+    time: Duration,
+}
+
+/// How long a refused peer may take to read the refusal (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
+    /// Reads a request, within the limits and the time that `upgrade` gives.
+    ///
+    /// Any HTTP/1 request will do; whether it asks for a WebSocket is for
+    /// [`accept`](Self::accept) to find.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for bytes that are no request, after they were answered with their
+    /// status; [`Error::ConnectionLost`] if the stream ended before anything came; [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call drops the stream.
+    pub async fn read(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
+        let time = upgrade.time_limit();
+        let error = match timeout(time, read_head(&mut stream, upgrade)).await {
+            Ok(Ok((request, unread))) => {
+                return Ok(Self {
+                    stream,
+                    request,
+                    unread,
+                    time,
+                });
+            }
+            Ok(Err(Error::Handshake(error))) => error,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => HandshakeError::TimedOut,
+        };
+        refuse(&mut stream, time, &error.response()).await?;
+        Err(error.into())
+    }
+
+    /// Answers with 101 and gives the socket, if the request asks for a WebSocket and `upgrade`
+    /// allows it; otherwise answers with the status that fits.
+    ///
+    /// `upgrade` need not be the one that the request was read with: it may have the subprotocol
+    /// or the headers that were decided on since.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] if the request was refused; [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call drops the stream.
+    pub async fn accept(
+        mut self,
+        upgrade: &Upgrade,
+        config: Config,
+    ) -> Result<WebSocket<S>, Error> {
+        let (response, agreed) = match upgrade.accept(&self.request) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.reject(&error.response()).await?;
+                return Err(error.into());
+            }
+        };
+        let answer = encode_accepted(&self.request, &response);
+        write(&mut self.stream, self.time, &answer).await?;
+        Ok(self.into_socket(agreed, config))
+    }
+
+    /// Answers with any response and closes the stream, giving the peer a second to read it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Handshake`] with
+    /// [`TimedOut`](HandshakeError::TimedOut) if the peer does not take the response.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call drops the stream.
+    pub async fn reject<B: AsRef<[u8]>>(mut self, response: &Response<B>) -> Result<(), Error> {
+        refuse(&mut self.stream, self.time, response).await
+    }
+
+    /// The request: path, query, headers.
+    pub const fn request(&self) -> &Request<()> {
+        &self.request
+    }
+
+    /// The stream, for example to ask for an address.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    fn into_socket(self, agreed: Agreed, config: Config) -> WebSocket<S> {
+        WebSocket::new(self.stream, Role::Server, agreed, config, &self.unread)
+    }
+}
+
+async fn read_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    upgrade: &Upgrade,
+) -> Result<(Request<()>, Vec<u8>), Error> {
+    let mut head = RequestHead::new(upgrade);
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(if head.is_empty() {
+                Error::ConnectionLost
+            } else {
+                HandshakeError::Truncated.into()
+            });
+        }
+        let mut input = &buffer[..count];
+        if let Some(request) = head.receive(&mut input)? {
+            return Ok((request, input.to_vec()));
+        }
+    }
+}
+
+/// Writes a response, ends the stream, and reads on for a moment, so that no reset destroys the
+/// response before the peer has read it (RFC 9112 §9.6).
+async fn refuse<S, B>(stream: &mut S, time: Duration, response: &Response<B>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: AsRef<[u8]>,
+{
+    write(stream, time, &encode_response(response)).await?;
+    let drained = async {
+        stream.shutdown().await?;
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // The response is written: how the peer takes the end of the stream no longer matters.
+    let _ = timeout(LINGER, drained).await;
+    Ok(())
+}
+
+/// Writes all of `bytes` within a time.
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    time: Duration,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let written = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    match timeout(time, written).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(HandshakeError::TimedOut.into()),
+    }
+}

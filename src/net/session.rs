@@ -1,0 +1,512 @@
+//! A WebSocket that is driven by a task of its own.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::error::Error;
+use super::websocket::WebSocket;
+use crate::agreed::Agreed;
+use crate::close::{CloseCode, CloseFrame};
+use crate::message::Message;
+use crate::outbox::{self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken};
+use crate::protocol::{CloseInfo, Event, State};
+
+/// A WebSocket that a task of its own drives: many tasks send through its [`Outbox`], one takes
+/// what comes.
+///
+/// Everything that is in the outbox at the time of a write leaves in that write. A handler that
+/// is busy holds up neither Pongs nor what others send: messages that come meanwhile wait in an
+/// inbox, and when that is full, the peer waits.
+///
+/// Dropping a session closes the connection, with code 1000, or 1011 if the thread panics.
+///
+/// # Examples
+///
+/// ```
+/// # async fn example(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// use wsroom::Session;
+///
+/// let mut session = Session::spawn(wsroom::accept(stream).await?);
+/// let outbox = session.outbox().clone();
+/// tokio::spawn(async move {
+///     while outbox.queue("tick").await.is_ok() {
+///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+///     }
+/// });
+/// while let Some(message) = session.recv().await? {
+///     session.send(message).await?;
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Session {
+    outbox: Outbox,
+    inbox: Arc<Inbox>,
+    agreed: Agreed,
+}
+
+/// How much a [`Session`] may hold for either side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    outbox: OutboxLimits,
+    inbox_messages: usize,
+    inbox_bytes: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            outbox: OutboxLimits::default(),
+            inbox_messages: 256,
+            inbox_bytes: 256 << 10,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// How much may wait to be sent: 4096 messages, 1 MiB.
+    #[must_use]
+    pub const fn outbox(mut self, limits: OutboxLimits) -> Self {
+        self.outbox = limits;
+        self
+    }
+
+    /// How many messages may wait to be taken before the peer has to wait: 256.
+    #[must_use]
+    pub const fn inbox_messages(mut self, messages: usize) -> Self {
+        self.inbox_messages = messages;
+        self
+    }
+
+    /// How many bytes of messages may wait to be taken before the peer has to wait: 256 KiB. A
+    /// larger message is taken in if nothing else waits.
+    #[must_use]
+    pub const fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.inbox_bytes = bytes;
+        self
+    }
+}
+
+impl Session {
+    /// Hands a socket to a task of its own, with the default [`SessionConfig`].
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub fn spawn<S>(socket: WebSocket<S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::spawn_with(socket, SessionConfig::default())
+    }
+
+    /// Hands a socket to a task of its own.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub fn spawn_with<S>(socket: WebSocket<S>, config: SessionConfig) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (outbox, reader) = outbox::channel(config.outbox);
+        let inbox = Arc::new(Inbox::new(&config));
+        let agreed = socket.connection().agreed().clone();
+        tokio::spawn(SessionTask {
+            mark: socket.connection().config().limits().write_mark.max(1),
+            socket,
+            reader,
+            inbox: Arc::clone(&inbox),
+            batch: Vec::new(),
+            marks: VecDeque::new(),
+        });
+        Self {
+            outbox,
+            inbox,
+            agreed,
+        }
+    }
+
+    /// Waits for the next message; `None` when the connection was closed cleanly.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection, once.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost: a dropped call has taken none.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.inbox.poll_recv(cx)).await
+    }
+
+    /// Waits for the next message, for a time at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RecvTimeout`] if nothing came; the connection lives on. Otherwise as
+    /// [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
+        match tokio::time::timeout(timeout, self.recv()).await {
+            Ok(received) => received,
+            Err(_) => Err(Error::RecvTimeout),
+        }
+    }
+
+    /// Sends a message and waits until it was written. See [`Outbox::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxClosed`] if the connection closed before.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has put the message into the outbox or has not; if it has, it is written.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        self.outbox.send(message).await
+    }
+
+    /// Waits for room in the outbox and puts a message in. See [`Outbox::queue`].
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxClosed`] if the connection is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has not put the message in.
+    pub async fn queue(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        self.outbox.queue(message).await
+    }
+
+    /// Closes the connection after what is queued, and waits until it is closed. `None` if the
+    /// runtime dropped its task before.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has begun to close.
+    pub async fn close(&self, frame: impl Into<Option<CloseFrame>>) -> Option<CloseInfo> {
+        self.outbox.close(frame);
+        self.closed().await
+    }
+
+    /// Waits until the connection is closed, whichever side closed it, and says how.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves nothing behind.
+    pub async fn closed(&self) -> Option<CloseInfo> {
+        self.outbox.closed().await
+    }
+
+    /// The end that sends: clone it for other tasks.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Goes on without this session, for a connection that only sends: messages that come are
+    /// dropped, and the connection lives until it is closed by the peer or through the outbox.
+    #[must_use]
+    pub fn ignore_incoming(self) -> Outbox {
+        self.inbox.set_audience(Audience::Ignoring);
+        self.outbox.clone()
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.agreed.protocol()
+    }
+
+    /// The time between the newest Ping of the keepalive and its Pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.inbox.lock().round_trip
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.inbox.lock().audience == Audience::Ignoring {
+            return;
+        }
+        self.inbox.set_audience(Audience::Gone);
+        let code = if std::thread::panicking() {
+            CloseCode::INTERNAL_ERROR
+        } else {
+            CloseCode::NORMAL
+        };
+        self.outbox.close(CloseFrame::from(code));
+    }
+}
+
+impl Stream for Session {
+    type Item = Result<Message, Error>;
+
+    /// As [`recv`](Session::recv); a clean close ends the stream.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.inbox.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("outbox", &self.outbox)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came and was not taken.
+struct Inbox {
+    state: Mutex<InboxState>,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+struct InboxState {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    audience: Audience,
+    /// Set when nothing more comes; an error is given out once.
+    ended: Option<Result<(), Error>>,
+    round_trip: Option<Duration>,
+    session: Option<Waker>,
+    /// The task, if it waits for room.
+    task: Option<Waker>,
+}
+
+/// Who takes the messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Listening,
+    /// Nobody, and it is meant so.
+    Ignoring,
+    /// Nobody any more.
+    Gone,
+}
+
+impl Inbox {
+    fn new(config: &SessionConfig) -> Self {
+        Self {
+            state: Mutex::new(InboxState {
+                messages: VecDeque::new(),
+                bytes: 0,
+                audience: Audience::Listening,
+                ended: None,
+                round_trip: None,
+                session: None,
+                task: None,
+            }),
+            max_messages: config.inbox_messages,
+            max_bytes: config.inbox_bytes,
+        }
+    }
+
+    /// No code that can panic runs while the lock is held, but for allocation.
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        let mut state = self.lock();
+        if let Some(message) = state.messages.pop_front() {
+            state.bytes -= message.len();
+            wake(state.task.take(), state);
+            return Poll::Ready(Ok(Some(message)));
+        }
+        if let Some(ended) = &mut state.ended {
+            let ended = std::mem::replace(ended, Ok(()));
+            return Poll::Ready(ended.map(|()| None));
+        }
+        match &mut state.session {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.session = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn push(&self, message: Message) {
+        let mut state = self.lock();
+        if state.audience != Audience::Listening {
+            return;
+        }
+        state.bytes += message.len();
+        state.messages.push_back(message);
+        wake(state.session.take(), state);
+    }
+
+    /// `Ready` when another message can be taken in.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let full = state.messages.len() >= self.max_messages || state.bytes >= self.max_bytes;
+        if !full || state.messages.is_empty() {
+            return Poll::Ready(());
+        }
+        state.task = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn set_audience(&self, audience: Audience) {
+        let mut state = self.lock();
+        state.audience = audience;
+        let dropped = std::mem::take(&mut state.messages);
+        state.bytes = 0;
+        wake(state.task.take(), state);
+        drop(dropped);
+    }
+
+    fn finish(&self, ended: Result<(), Error>) {
+        let mut state = self.lock();
+        state.ended.get_or_insert(ended);
+        wake(state.session.take(), state);
+    }
+}
+
+/// Wakes after the lock was given back.
+fn wake(waker: Option<Waker>, state: MutexGuard<'_, InboxState>) {
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Owns the socket, and moves messages between it, the outbox and the inbox.
+struct SessionTask<S> {
+    socket: WebSocket<S>,
+    reader: OutboxReader,
+    inbox: Arc<Inbox>,
+    /// How much output makes the outbox wait.
+    mark: usize,
+    batch: Vec<Outgoing>,
+    /// After how many bytes written how many messages of the outbox are written.
+    marks: VecDeque<(u64, u64)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let ended = ready!(this.poll_run(cx));
+        if let Some(info) = this.socket.close_info() {
+            this.reader.finish(info);
+        }
+        this.inbox.finish(ended);
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let took = self.take_outgoing(cx);
+            let received = self.poll_incoming(cx)?;
+            self.note_written();
+            match received {
+                Poll::Ready(Progress::Ended) => return Poll::Ready(Ok(())),
+                Poll::Ready(Progress::Message) => {}
+                Poll::Pending if took => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Moves messages from the outbox into the output, up to the mark; whether there were any.
+    fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
+        let output = self.socket.connection().output_len();
+        if output >= self.mark || self.socket.state() != State::Open {
+            return false;
+        }
+        match self
+            .reader
+            .poll_take(cx, self.mark - output, &mut self.batch)
+        {
+            Poll::Pending => return false,
+            Poll::Ready(Taken::Close(frame)) => {
+                // A Close that must not be sent becomes one without a body.
+                if self.socket.start_close(frame).is_err() {
+                    let sent = self.socket.start_close(None);
+                    debug_assert!(sent.is_ok());
+                }
+                return true;
+            }
+            Poll::Ready(Taken::Messages) => {}
+        }
+        let connection = self.socket.connection_mut();
+        for outgoing in self.batch.drain(..) {
+            // The connection is open, and no fragments are sent by a session.
+            let sent = match outgoing {
+                Outgoing::Message(message) => connection.send(message),
+                Outgoing::Prepared(message) => connection.send_prepared(&message),
+            };
+            debug_assert_eq!(sent, Ok(()));
+        }
+        self.batch.shrink_to(BATCH_KEPT);
+        let position = self.socket.written() + self.socket.connection().output_len() as u64;
+        self.marks.push_back((position, self.reader.taken()));
+        true
+    }
+
+    /// Takes one message in, and writes what is due.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
+        let full = self.inbox.poll_room(cx).is_pending();
+        if full && self.socket.state() == State::Open {
+            // The peer may have answered a Ping, but that is not being read.
+            self.socket.connection_mut().pause_deadlines();
+            ready!(self.socket.poll_flush_output(cx))?;
+            return Poll::Pending;
+        }
+        let received = self.socket.poll_whole(cx, |event| match event {
+            Event::Text(text) => ControlFlow::Break(text.into()),
+            Event::Binary(payload) => ControlFlow::Break(payload.into()),
+            _ => ControlFlow::Continue(()),
+        });
+        let message: Option<Message> = ready!(received)?;
+        let Some(message) = message else {
+            return Poll::Ready(Ok(Progress::Ended));
+        };
+        // Who has closed has no more need of messages, if there is no room for them.
+        if !full {
+            self.inbox.push(message);
+        }
+        Poll::Ready(Ok(Progress::Message))
+    }
+
+    /// Tells those who wait for it what was written.
+    fn note_written(&mut self) {
+        let written = self.socket.written();
+        let mut messages = None;
+        while let Some(&(position, count)) = self.marks.front()
+            && position <= written
+        {
+            messages = Some(count);
+            self.marks.pop_front();
+        }
+        if let Some(messages) = messages {
+            self.reader.written(messages);
+        }
+        if let Some(round_trip) = self.socket.round_trip() {
+            self.inbox.lock().round_trip = Some(round_trip);
+        }
+    }
+}
+
+/// What has come of waiting for a message.
+enum Progress {
+    Message,
+    Ended,
+}
+
+/// A session keeps room for this many messages between two batches.
+const BATCH_KEPT: usize = 16;

@@ -1,0 +1,270 @@
+//! A chat for the browser: rooms, who is here, joins and leaves.
+//!
+//! ```text
+//! cargo run --release --example chat [-- PORT]
+//! ```
+//!
+//! Open http://127.0.0.1:8181/ in two windows. A port as the last argument replaces 8181; 0 takes a
+//! free one.
+//!
+//! | route | |
+//! |---|---|
+//! | `GET /`, `GET /r/{room}` | the page |
+//! | `GET /ws/{room}?name=…` | the WebSocket of a room; its messages are in `protocol.rs` |
+//! | `POST /rooms/{room}` | sends the body to the room: `curl -d hello 127.0.0.1:8181/rooms/lobby` |
+//! | `GET /echo` | a WebSocket that sends back what it gets, with subprotocol `echo` only |
+//!
+//! The HTTP server is axum. With the features `axum` or `hyper` of wsroom the function [`upgrade`]
+//! is part of the crate; here it shows what an integration with any HTTP server takes.
+
+mod history;
+mod protocol;
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use wsroom::rooms::Profile;
+use wsroom::{
+    Agreed, CloseCode, CloseFrame, Config, Hub, Message, Role, Session, Upgrade, WebSocket,
+};
+
+use history::Histories;
+use protocol::{FromClient, Name, ToClient};
+
+#[derive(Clone)]
+struct App {
+    hub: Hub,
+    histories: Histories,
+    /// Held by each connection, so that the end of the last one can be waited for.
+    _alive: mpsc::Sender<()>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port = match std::env::args().nth(1) {
+        Some(port) => port.parse()?,
+        None => 8181,
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("chat on http://{}/", listener.local_addr()?);
+
+    let (alive, mut all_ended) = mpsc::channel(1);
+    let app = App {
+        hub: Hub::new(),
+        histories: Histories::default(),
+        _alive: alive,
+    };
+    let hub = app.hub.clone();
+    let router = Router::new()
+        .route("/", get(page))
+        .route("/r/{room}", get(page))
+        .route("/ws/{room}", get(join))
+        .route("/rooms/{room}", post(post_message))
+        .route("/echo", get(echo))
+        .with_state(app);
+
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            if let Err(error) = tokio::signal::ctrl_c().await {
+                eprintln!("cannot wait for Ctrl-C: {error}");
+                std::future::pending::<()>().await;
+            }
+            let frame = CloseFrame::new(CloseCode::GOING_AWAY, "server is restarting");
+            println!("closing {} connections", hub.close_all(frame));
+        })
+        .await?;
+    // The router is gone, so only connections hold a sender now.
+    let _ = tokio::time::timeout(Duration::from_secs(5), all_ended.recv()).await;
+    Ok(())
+}
+
+async fn page() -> Html<&'static str> {
+    Html(include_str!("page.html"))
+}
+
+#[derive(Deserialize)]
+struct JoinQuery {
+    name: Option<String>,
+}
+
+/// The WebSocket of a room.
+async fn join(
+    State(app): State<App>,
+    Path(room): Path<String>,
+    Query(query): Query<JoinQuery>,
+    mut request: Request,
+) -> Response {
+    let (response, pending) = upgrade(&mut request, &Upgrade::default());
+    let Some(pending) = pending else {
+        return response;
+    };
+    let Some(name) = query.name.as_deref().and_then(Name::parse) else {
+        return bad_request("a name of 1 to 32 characters is needed\n");
+    };
+    if !protocol::is_room(&room) {
+        return bad_request("a room has 1 to 64 letters, digits, hyphens and underscores\n");
+    }
+    tokio::spawn(async move {
+        match pending.socket().await {
+            Ok(socket) => chat(app, room, name, socket).await,
+            Err(error) => eprintln!("upgrade failed: {error}"),
+        }
+    });
+    response
+}
+
+/// One connection, from the welcome to the end.
+async fn chat(app: App, room: String, name: Name, socket: Socket) {
+    let mut session = Session::spawn(socket);
+    let profile = Profile::new().data(name.clone());
+    let member = app.hub.attach_with(session.outbox().clone(), profile);
+    let id = member.id().to_string();
+
+    let joined = app.histories.with(&room, |history| {
+        member.join_with(&room, |others| {
+            [ToClient::welcome(&member, &room, others, history).encode()]
+        })
+    });
+    if let Err(error) = joined {
+        eprintln!("{id} cannot join {room}: {error}");
+        session
+            .outbox()
+            .close(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+        return;
+    }
+    member
+        .to(&*room)
+        .send(ToClient::joined(&id, &name).encode());
+
+    loop {
+        match session.recv().await {
+            Ok(Some(message)) => receive(&app, &room, &id, &name, &session, &message).await,
+            Ok(None) => break,
+            Err(error) => {
+                eprintln!("{id} in {room}: {error}");
+                break;
+            }
+        }
+    }
+    drop(member);
+    app.histories.forget_if_empty(&app.hub, &room);
+    app.hub.to(&*room).send(ToClient::left(&id, &name).encode());
+}
+
+/// Does what a client asks for; what cannot be done is answered and logged, and the connection
+/// lives.
+async fn receive(
+    app: &App,
+    room: &str,
+    id: &str,
+    name: &Name,
+    session: &Session,
+    message: &Message,
+) {
+    let answer = match FromClient::decode(message) {
+        Ok(FromClient::Message { text }) => {
+            app.histories.send(&app.hub, room, id, name, text);
+            return;
+        }
+        Ok(FromClient::Ping { n }) => ToClient::Pong { n },
+        Err(error) => {
+            eprintln!("{id} in {room}: {error}");
+            ToClient::Error { error }
+        }
+    };
+    // A connection that ended meanwhile is noticed by who receives.
+    let _ = session.queue(answer.encode()).await;
+}
+
+/// Sends a message to a room from HTTP: no socket is needed for it.
+async fn post_message(State(app): State<App>, Path(room): Path<String>, body: String) -> Response {
+    let text = match protocol::check_text(body.trim()) {
+        Ok(text) => text,
+        Err(error) => return bad_request(error),
+    };
+    if !protocol::is_room(&room) {
+        return bad_request("no such room");
+    }
+    let report = app
+        .histories
+        .send(&app.hub, &room, "http", &Name::http(), text);
+    axum::Json(serde_json::json!({ "delivered": report.queued })).into_response()
+}
+
+/// Sends back what comes, in the subprotocol `echo` only.
+async fn echo(State(app): State<App>, mut request: Request) -> Response {
+    let (response, pending) = upgrade(&mut request, &Upgrade::default().protocols(["echo"]));
+    let Some(pending) = pending else {
+        return response;
+    };
+    if pending.agreed.protocol().is_none() {
+        return bad_request("the subprotocol is echo\n");
+    }
+    tokio::spawn(async move {
+        match pending.socket().await {
+            Ok(socket) => send_back(app, socket).await,
+            Err(error) => eprintln!("upgrade failed: {error}"),
+        }
+    });
+    response
+}
+
+async fn send_back(app: App, socket: Socket) {
+    let mut session = Session::spawn(socket);
+    // In no room, but known to the hub, which closes it when the server ends.
+    let _member = app.hub.attach(session.outbox().clone());
+    while let Ok(Some(message)) = session.recv().await {
+        if session.queue(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+type Socket = WebSocket<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// An upgrade that is decided but not yet carried out.
+struct Pending {
+    agreed: Agreed,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+}
+
+impl Pending {
+    /// Waits until the 101 was written.
+    async fn socket(self) -> Result<Socket, hyper::Error> {
+        let stream = TokioIo::new(self.on_upgrade.await?);
+        Ok(WebSocket::new(
+            stream,
+            Role::Server,
+            self.agreed,
+            Config::default(),
+            &[],
+        ))
+    }
+}
+
+/// Judges a request: the 101 and what is to follow it, or the refusal alone.
+fn upgrade(request: &mut Request, upgrade: &Upgrade) -> (Response, Option<Pending>) {
+    match upgrade.accept(request) {
+        Ok((response, agreed)) => {
+            let on_upgrade = hyper::upgrade::on(request);
+            let pending = Pending { agreed, on_upgrade };
+            (response.map(|()| Body::empty()), Some(pending))
+        }
+        Err(error) => (error.response().map(Body::from), None),
+    }
+}
+
+fn bad_request(text: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, text).into_response()
+}

@@ -58,6 +58,8 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
+#[cfg(feature = "tokio")]
+mod log;
 mod mask;
 mod message;
 #[cfg(feature = "tokio")]

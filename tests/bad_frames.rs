@@ -1,21 +1,23 @@
 //! Every row of `tests/data/frames.md`: exact events, exact answer, however the bytes are cut.
 
 mod common {
+    pub(crate) mod answers;
     pub(crate) mod events;
     pub(crate) mod frames;
     pub(crate) mod output;
     pub(crate) mod table;
 }
 
+use common::answers::{connection_with, frame_from};
 use common::events::{OwnedEvent, receive};
-use common::frames::frame_to;
+use common::frames::{KEY, frame_to};
 use common::output::written;
 use common::table::{Row, config, rows};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wsroom::frame::MaskKey;
 use wsroom::protocol::State;
-use wsroom::{Agreed, CloseCause, Connection, Role};
+use wsroom::{CloseCause, Role};
 
 /// From this length on, a row is cut at random positions instead of all.
 const LONG: usize = 600;
@@ -68,7 +70,7 @@ fn floods_leave_a_bounded_output() {
     let floods: Vec<Row> = rows().into_iter().filter(is_bounded).collect();
     assert_eq!(floods.len(), 5);
     for row in floods {
-        let mut connection = connection(row.role);
+        let mut connection = connection_with(row.role, config());
         let mut events = 0;
         for piece in row.bytes.chunks(16 << 10) {
             let outcomes = receive(&mut connection, [piece]);
@@ -160,7 +162,7 @@ impl Expected {
             let lens: Vec<_> = pieces.iter().take(3).map(|piece| piece.len()).collect();
             format!("{} in {} pieces of {lens:?}..", row.id, pieces.len())
         };
-        let mut connection = connection(row.role);
+        let mut connection = connection_with(row.role, config());
         let mut outcomes = receive(&mut connection, pieces.iter().copied());
         if let Some(code) = self.fail {
             let error = outcomes
@@ -323,21 +325,4 @@ fn hex(digits: &str) -> Vec<u8> {
     };
     let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     pairs.iter().map(|pair| byte(&pair[..])).collect()
-}
-
-fn frame_from(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let peer = match role {
-        Role::Client => Role::Server,
-        Role::Server => Role::Client,
-    };
-    frame_to(peer, first, payload)
-}
-
-/// The key of `frame_to`, so that what is written can be compared.
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-fn connection(role: Role) -> Connection {
-    let mut connection = Connection::new(role, Agreed::default(), config());
-    connection.fix_mask_key(MaskKey::new(KEY));
-    connection
 }

@@ -206,7 +206,7 @@ impl Expected {
         let rest = wire.strip_prefix(&self.replies[..]);
         let rest = rest.unwrap_or_else(|| panic!("{at}: replied {wire:02x?}"));
         let Some(code) = self.fail else {
-            assert_eq!(rest, [], "{at}");
+            assert!(rest.is_empty(), "{at}");
             return;
         };
         let [0x88, len, body @ ..] = rest else {

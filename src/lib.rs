@@ -31,13 +31,15 @@
 //! Leaves are files, layers are folders. An arrow points at what may be used:
 //!
 //! ```text
-//! rooms ─▶ outbox, protocol, message, close       json ─▶ message
-//! net ─▶ protocol, handshake, outbox
-//! outbox ─▶ protocol, message, close
-//! protocol ─▶ agreed, frame, mask, utf8, close, message, error
-//! handshake ─▶ agreed
-//! frame ─▶ mask, error      error ─▶ close      close, message ─▶ utf8
+//! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
+//! outbox ─▶ protocol::PreparedMessage, protocol::CloseInfo
+//! protocol ─▶ agreed, frame, mask           handshake ─▶ agreed
+//!
+//! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
 //! ```
+//!
+//! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net` and
+//! `rooms` log through `log`.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
 //! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without

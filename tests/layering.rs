@@ -5,21 +5,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the others: a module, or one item of it.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("backplane", &["rooms"]),
     (
         "rooms",
         &[
             "outbox",
             "protocol::PreparedMessage",
-            "protocol::SendError",
-            "protocol::CloseInfo",
             "message",
             "close",
-            "json",
+            "utf8",
+            "log",
         ],
     ),
-    ("outbox", &["protocol::PreparedMessage", "message", "close"]),
+    (
+        "outbox",
+        &[
+            "protocol::CloseInfo",
+            "protocol::PreparedMessage",
+            "message",
+            "close",
+        ],
+    ),
     (
         "net",
         &[
@@ -32,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "error",
             "utf8",
             "frame",
+            "log",
         ],
     ),
     (
@@ -50,6 +58,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("utf8", &[]),
     ("mask", &[]),
     ("deflate", &[]),
+    ("log", &[]),
     // The root names its modules to export them, and nothing else.
     ("lib", &[]),
 ];
@@ -114,7 +123,9 @@ fn below_net_std_io_gives_the_slice_of_a_vectored_write_only() {
         }
         for path in paths(&source.code, "std") {
             let is_io = ["io", "net", "fs"].iter().any(|io| is_within(&path, io));
-            if is_io && path != "io::IoSlice" {
+            // An address is a value that is parsed from the text of a Host.
+            let is_value = ["io::IoSlice", "net::Ipv4Addr", "net::Ipv6Addr"].contains(&&path[..]);
+            if is_io && !is_value {
                 faults.push(format!("{} names std::{path}", source.path.display()));
             }
         }
@@ -187,12 +198,13 @@ fn feature_gates_stand_on_modules_only() {
     for source in sources() {
         let file = source.path.file_name().unwrap();
         let may_gate = file == "lib.rs" || file == "mod.rs";
-        if source.path == Path::new("deflate/mod.rs") {
+        // These two are there to have one form with a feature and another without it.
+        if ["deflate/mod.rs", "log.rs"].contains(&source.path.to_str().unwrap()) {
             continue;
         }
         let lines: Vec<_> = source.code.lines().collect();
         for (number, line) in lines.iter().enumerate() {
-            if !line.contains("cfg") || !line.contains("feature") {
+            if !line.contains("cfg") || !line.contains("feature =") {
                 continue;
             }
             let item = lines[number + 1..]

@@ -362,12 +362,13 @@ impl OutboxReader {
             return Poll::Pending;
         }
         let mut bytes = 0;
-        while bytes < budget
-            && let Some(outgoing) = queue.messages.pop_front()
-        {
+        while let Some(outgoing) = queue.messages.pop_front() {
             bytes += outgoing.len();
             queue.taken += 1;
             batch.push(outgoing);
+            if bytes >= budget {
+                break;
+            }
         }
         queue.bytes = queue.bytes.saturating_sub(bytes);
         if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
@@ -404,7 +405,9 @@ impl OutboxReader {
         let mut queue = self.shared.lock();
         queue.reader_gone = true;
         queue.bytes = 0;
-        let dropped = std::mem::take(&mut queue.messages);
+        // The waker too: it would keep the memory of the connection's task for as long as anyone
+        // has an outbox.
+        let dropped = (std::mem::take(&mut queue.messages), queue.reader.take());
         drop(queue);
         self.shared.progress.notify_waiters();
         drop(dropped);

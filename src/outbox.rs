@@ -234,11 +234,14 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued and closes the connection: for a peer that does not keep up.
-    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) {
+    /// Drops what is queued and closes the connection: for a peer that does not keep up. Overtakes
+    /// an order to close that still waits behind the queue. `false` if nothing could be put in
+    /// before either.
+    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) -> bool {
         let mut queue = self.shared.lock();
+        let first = !queue.refuses();
         if matches!(queue.close, CloseOrder::Taken) {
-            return;
+            return first;
         }
         queue.close = CloseOrder::Ordered(frame.into());
         queue.kept = Some(queue.taken);
@@ -246,6 +249,7 @@ impl Outbox {
         let dropped = std::mem::take(&mut queue.messages);
         self.shared.wake_all(queue);
         drop(dropped);
+        first
     }
 
     /// Waits until the connection is closed, whichever side closed it, and says how it ended. That

@@ -141,7 +141,7 @@ fn evict_drops_what_is_queued_and_tells_its_senders() {
     let mut waiting = Task::new(outbox.queue("waiting"));
     assert!(waiting.poll().is_pending());
 
-    outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+    assert!(outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER)));
     assert_eq!(queued.poll(), Poll::Ready(Err(OutboxClosed)));
     assert_eq!(waiting.poll(), Poll::Ready(Err(OutboxClosed)));
     assert_eq!(outbox.queued(), (0, 0));
@@ -159,9 +159,9 @@ fn evict_overtakes_a_close_that_was_not_carried_out() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
     outbox.try_queue("stuck").unwrap();
     outbox.close(CloseFrame::from(CloseCode::NORMAL));
-    outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+    assert!(!outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER)));
     assert_eq!(order(&mut reader), Some(Some(CloseCode::TRY_AGAIN_LATER)));
-    outbox.evict(CloseFrame::from(CloseCode::NORMAL));
+    assert!(!outbox.evict(CloseFrame::from(CloseCode::NORMAL)));
     assert_eq!(order(&mut reader), None);
 }
 
@@ -238,7 +238,7 @@ fn a_dropped_reader_closes_the_outbox_and_frees_what_waits() {
     assert!(outbox.is_closed());
     assert_eq!(outbox.try_queue("late"), Err(QueueError::Closed));
     outbox.close(None);
-    outbox.evict(None);
+    assert!(!outbox.evict(None));
 }
 
 #[test]

@@ -168,7 +168,10 @@ impl<'a> Broadcast<'a> {
                 }
             }
         }
-        let Delivery { report, slow, .. } = delivery;
+        let Delivery {
+            report, mut slow, ..
+        } = delivery;
+        slow.sort_unstable_by_key(|member| member.id);
         for member in slow {
             registry.detach(&member, LeaveReason::Evicted);
         }
@@ -251,13 +254,13 @@ impl Delivery<'_> {
         };
         match queued {
             Ok(()) => self.report.queued += 1,
-            Err(QueueError::Full) => {
-                // At once, so that nothing is put in behind the message that is lost.
-                evict(&member.outbox);
+            // At once, so that nothing is put in behind the message that is lost.
+            Err(QueueError::Full) if evict(&member.outbox) => {
                 self.report.evicted += 1;
                 self.slow.push(Arc::clone(member));
             }
-            Err(QueueError::Closed) => self.report.closed += 1,
+            // In the second case, another thread was faster to evict it.
+            Err(QueueError::Closed | QueueError::Full) => self.report.closed += 1,
         }
     }
 }
@@ -299,8 +302,8 @@ impl Gate {
     }
 }
 
-/// Closes a connection that does not keep up.
-pub(super) fn evict(outbox: &Outbox) {
+/// Closes a connection that does not keep up. `false` if it was closing before.
+pub(super) fn evict(outbox: &Outbox) -> bool {
     const REASON: Utf8Bytes = Utf8Bytes::from_static("too slow");
-    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON));
+    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON))
 }

@@ -9,17 +9,16 @@ use super::room::RoomName;
 
 /// Called when members join and leave rooms, and when rooms come and go. All do nothing by default.
 ///
-/// For one room, the calls come one at a time and in the order of what happened: `room_created`,
-/// `joined`, …, `left`, `room_removed`, also when the room comes again. Calls for different rooms
-/// have no order, and may run at the same time.
+/// The calls come one at a time, and for one room in the order of what happened: `room_created`,
+/// `joined`, …, `left`, `room_removed`, also when the room comes again.
 ///
-/// A hook is called on the thread of some operation, with no lock held: it may call the hub, send
-/// and even join and leave. It is told what happened, and by then more may have happened: ask the
-/// hub for how things are now. Usually the call is made before the operation returns; when another
-/// thread is just calling hooks, that thread makes this call too, soon after. Likewise, what a hook
-/// itself does is reported after it has returned.
+/// A hook is called on the thread of some operation, with no lock held: it may call the hub, send,
+/// and even join and leave; what it does so is told after it has returned. It is told what
+/// happened, and by then more may have happened: ask the hub for how things are now. Usually the
+/// call is made before the operation returns; while another thread is calling hooks, that thread
+/// makes this call too, soon after.
 ///
-/// A hook must not block: the thread is that of a connection, and others wait behind it. If it
+/// A hook must be short: the thread is that of a connection, and all other calls wait. If it
 /// panics, the panic goes to whoever called the operation, and the calls that were to follow are
 /// made with the next operation.
 ///

@@ -130,12 +130,11 @@ impl Hub {
         let member = self.registry.member(id).ok_or(SendToError::Unknown)?;
         match member.outbox.try_queue(message) {
             Ok(()) => Ok(()),
-            Err(QueueError::Full) => {
-                evict(&member.outbox);
+            Err(QueueError::Full) if evict(&member.outbox) => {
                 self.registry.detach(&member, LeaveReason::Evicted);
                 Err(SendToError::Evicted)
             }
-            Err(QueueError::Closed) => Err(SendToError::Closed),
+            Err(QueueError::Full | QueueError::Closed) => Err(SendToError::Closed),
         }
     }
 

@@ -141,7 +141,7 @@ impl Member {
     pub fn join(&self, room: impl AsRef<str>) -> Result<Joined, JoinError> {
         let registry = self.hub.registry();
         let entered = registry.join(&self.state, room.as_ref(), Welcome::None)?;
-        registry.call_hooks(&entered.room);
+        registry.call_hooks();
         Ok(entered.joined)
     }
 
@@ -271,7 +271,7 @@ impl Threshold<'_> {
             Ok(()) | Err(QueueError::Closed) => {}
         }
         let registry = self.member.hub.registry();
-        registry.call_hooks(&self.entered.room);
+        registry.call_hooks();
         Ok(())
     }
 

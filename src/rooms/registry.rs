@@ -6,7 +6,7 @@
 //!   everyone ─▶ members (a shard) ─┐
 //!   keys (a shard) ─▶ members      ├─▶ outbox
 //!   room, several by address ──────┼─▶ seats of one member
-//!                                  └─▶ events (a shard)
+//!                                  └─▶ events
 //!   rooms (a shard): alone
 //! ```
 //!
@@ -24,18 +24,20 @@ use std::thread;
 use crate::outbox::Outbox;
 
 use super::broadcast::Gate;
-use super::hooks::{Event, EventQueue, Hooks, LeaveReason};
+use super::hooks::{Event, EventQueue, LeaveReason};
 use super::hub::HubConfig;
 use super::member::{JoinError, Joined, MemberId, MemberInfo, Profile};
 use super::room::RoomName;
 
 /// Rooms, members and keys, each spread over shards so that unrelated ones rarely meet at a lock.
 pub(super) struct Registry {
-    rooms: Box<[RoomShard]>,
+    rooms: Box<[Mutex<HashSet<ByName>>]>,
     members: Box<[Mutex<Members>]>,
     keys: Box<[Mutex<Keys>]>,
     /// Held by a delivery to all, so that all see two of them in the same order.
     everyone: Mutex<()>,
+    /// What the hooks are not told yet.
+    events: EventQueue,
     hasher: RandomState,
     next_id: AtomicU64,
     config: HubConfig,
@@ -47,12 +49,6 @@ pub(super) type Members = HashMap<MemberId, Arc<MemberState>, BuildHasherDefault
 type Keys = HashMap<Arc<str>, Vec<Arc<MemberState>>>;
 /// A set of members.
 pub(super) type MemberIds = HashSet<MemberId, BuildHasherDefault<IdHasher>>;
-
-#[derive(Default)]
-struct RoomShard {
-    rooms: Mutex<HashSet<ByName>>,
-    events: EventQueue,
-}
 
 /// A room. It is in its shard for as long as it is not `gone`, and a moment longer.
 pub(super) struct RoomState {
@@ -107,10 +103,11 @@ impl Registry {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let shards = (4 * cores).next_power_of_two();
         Self {
-            rooms: (0..shards).map(|_| RoomShard::default()).collect(),
+            rooms: (0..shards).map(|_| Mutex::default()).collect(),
             members: (0..shards).map(|_| Mutex::default()).collect(),
             keys: (0..shards).map(|_| Mutex::default()).collect(),
             everyone: Mutex::new(()),
+            events: EventQueue::default(),
             hasher: RandomState::new(),
             next_id: AtomicU64::new(1),
             config,
@@ -162,9 +159,7 @@ impl Registry {
         for room in &rooms {
             self.take_out(room, room.lock(), member, reason);
         }
-        for room in &rooms {
-            self.call_hooks(room);
-        }
+        self.call_hooks();
         true
     }
 
@@ -177,10 +172,9 @@ impl Registry {
         if name.len() > self.config.max_room_name {
             return Err(JoinError::NameTooLong);
         }
-        let shard = self.room_shard(name);
         let mut gone = None;
         loop {
-            let room = shard.room(name, gone.take());
+            let room = self.room_or_new(name, gone.take());
             let mut inside = room.lock();
             if inside.gone {
                 drop(inside);
@@ -203,7 +197,7 @@ impl Registry {
                     inside.gone = members == 0;
                     drop(inside);
                     if members == 0 {
-                        shard.forget(&room);
+                        self.forget(&room);
                     }
                     return Err(error);
                 }
@@ -217,10 +211,10 @@ impl Registry {
             let created = members == 0;
             if self.config.hooks.is_some() {
                 if created {
-                    shard.events.push(Event::Created(room.name.clone()));
+                    self.events.push(Event::Created(room.name.clone()));
                 }
                 let info = MemberInfo::of(member);
-                shard.events.push(Event::Joined(info, room.name.clone()));
+                self.events.push(Event::Joined(info, room.name.clone()));
             }
             drop(inside);
             others.sort_unstable_by_key(MemberInfo::id);
@@ -256,6 +250,35 @@ impl Registry {
         Ok(())
     }
 
+    /// The room of this name, made if there is none but the one that is known to be gone.
+    fn room_or_new(&self, name: &str, gone: Option<Arc<RoomState>>) -> Arc<RoomState> {
+        let mut rooms = lock(self.room_shard(name));
+        if let Some(found) = rooms.get(name)
+            && gone.is_none_or(|gone| !Arc::ptr_eq(&found.0, &gone))
+        {
+            return Arc::clone(&found.0);
+        }
+        let room = Arc::new(RoomState {
+            name: RoomName::from(name),
+            inside: Mutex::default(),
+        });
+        rooms.replace(ByName(Arc::clone(&room)));
+        room
+    }
+
+    /// Removes a room that is gone, unless another has taken its place.
+    fn forget(&self, room: &Arc<RoomState>) {
+        let mut rooms = lock(self.room_shard(&room.name));
+        if let Some(found) = rooms.get(room.name.as_str())
+            && Arc::ptr_eq(&found.0, room)
+        {
+            rooms.remove(room.name.as_str());
+            if rooms.capacity() > KEPT && rooms.len() < rooms.capacity() / 4 {
+                rooms.shrink_to_fit();
+            }
+        }
+    }
+
     pub(super) fn leave(&self, member: &Arc<MemberState>, name: &str) -> bool {
         let room = {
             let seats = lock(&member.seats);
@@ -265,7 +288,7 @@ impl Registry {
             Arc::clone(&seats.rooms[seat])
         };
         let left = self.unseat(member, &room);
-        self.call_hooks(&room);
+        self.call_hooks();
         left
     }
 
@@ -275,9 +298,7 @@ impl Registry {
             .iter()
             .filter(|room| self.unseat(member, room))
             .count();
-        for room in &rooms {
-            self.call_hooks(room);
-        }
+        self.call_hooks();
         left
     }
 
@@ -310,32 +331,30 @@ impl Registry {
         inside.shrink();
         inside.gone = inside.members.is_empty();
         let gone = inside.gone;
-        let shard = self.room_shard(&room.name);
         if self.config.hooks.is_some() {
             let info = MemberInfo::of(member);
             let left = Event::Left(info, room.name.clone(), reason);
-            shard.events.push(left);
+            self.events.push(left);
             if gone {
-                shard.events.push(Event::Removed(room.name.clone()));
+                self.events.push(Event::Removed(room.name.clone()));
             }
         }
         drop(inside);
         drop((removed, gate));
         if gone {
-            shard.forget(room);
+            self.forget(room);
         }
     }
 
-    /// Calls the hooks for what happened in a room, and in others of its shard. No lock is held.
-    pub(super) fn call_hooks(&self, room: &RoomState) {
+    /// Calls the hooks for what has happened. No lock is held.
+    pub(super) fn call_hooks(&self) {
         if let Some(hooks) = &self.config.hooks {
-            let hooks: &dyn Hooks = &**hooks;
-            self.room_shard(&room.name).events.run(hooks);
+            self.events.run(&**hooks);
         }
     }
 
     pub(super) fn room(&self, name: &str) -> Option<Arc<RoomState>> {
-        let rooms = lock(&self.room_shard(name).rooms);
+        let rooms = lock(self.room_shard(name));
         rooms.get(name).map(|room| Arc::clone(&room.0))
     }
 
@@ -343,7 +362,7 @@ impl Registry {
     pub(super) fn rooms(&self) -> Vec<Arc<RoomState>> {
         let mut all = Vec::new();
         for shard in &self.rooms {
-            all.extend(lock(&shard.rooms).iter().map(|room| Arc::clone(&room.0)));
+            all.extend(lock(shard).iter().map(|room| Arc::clone(&room.0)));
         }
         all
     }
@@ -378,7 +397,7 @@ impl Registry {
         self.members.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn room_shard(&self, name: &str) -> &RoomShard {
+    fn room_shard(&self, name: &str) -> &Mutex<HashSet<ByName>> {
         &self.rooms[self.shard(name)]
     }
 
@@ -394,37 +413,6 @@ impl Registry {
     /// The number of shards is a power of two. The maps use the low bits of their own hash.
     fn shard(&self, name: &str) -> usize {
         self.hasher.hash_one(name) as usize & (self.rooms.len() - 1)
-    }
-}
-
-impl RoomShard {
-    /// The room of this name, made if there is none but the one that is known to be gone.
-    fn room(&self, name: &str, gone: Option<Arc<RoomState>>) -> Arc<RoomState> {
-        let mut rooms = lock(&self.rooms);
-        if let Some(found) = rooms.get(name)
-            && gone.is_none_or(|gone| !Arc::ptr_eq(&found.0, &gone))
-        {
-            return Arc::clone(&found.0);
-        }
-        let room = Arc::new(RoomState {
-            name: RoomName::from(name),
-            inside: Mutex::default(),
-        });
-        rooms.replace(ByName(Arc::clone(&room)));
-        room
-    }
-
-    /// Removes a room that is gone, unless another has taken its place.
-    fn forget(&self, room: &Arc<RoomState>) {
-        let mut rooms = lock(&self.rooms);
-        if let Some(found) = rooms.get(room.name.as_str())
-            && Arc::ptr_eq(&found.0, room)
-        {
-            rooms.remove(room.name.as_str());
-            if rooms.capacity() > KEPT && rooms.len() < rooms.capacity() / 4 {
-                rooms.shrink_to_fit();
-            }
-        }
     }
 }
 

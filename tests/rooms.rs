@@ -569,13 +569,11 @@ fn a_refused_join_calls_no_hook() {
 fn a_hook_may_call_the_hub() {
     #[derive(Clone, Default)]
     struct Announce {
-        hub: Arc<OnceLock<Hub>>,
         bot: Arc<OnceLock<Member>>,
         log: Log,
     }
     impl Hooks for Announce {
-        fn joined(&self, member: &MemberInfo, room: &RoomName) {
-            let hub = self.hub.get().unwrap();
+        fn joined(&self, hub: &Hub, member: &MemberInfo, room: &RoomName) {
             hub.to(room)
                 .except(member.id())
                 .send(format!("{} joined", member.id()));
@@ -586,17 +584,15 @@ fn a_hook_may_call_the_hub() {
                 bot.join(format!("{room} 2")).unwrap();
                 bot.leave(room);
             }
-            self.log.joined(member, room);
+            self.log.joined(hub, member, room);
         }
-        fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
-            let hub = self.hub.get().unwrap();
+        fn left(&self, hub: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
             hub.to(room).send(format!("{} left", member.id()));
-            self.log.left(member, room, reason);
+            self.log.left(hub, member, room, reason);
         }
     }
     let announce = Announce::default();
     let hub = Hub::with_hooks(announce.clone());
-    assert!(announce.hub.set(hub.clone()).is_ok());
     let (bot, _) = attach(&hub);
     let (ann, mut to_ann) = attach(&hub);
     let (bot_id, ann_id) = (bot.id(), ann.id());
@@ -624,15 +620,15 @@ fn a_panicking_hook_silences_nothing_for_ever() {
     #[derive(Clone, Default)]
     struct Shaky(Log, Arc<Mutex<bool>>);
     impl Hooks for Shaky {
-        fn room_created(&self, _room: &RoomName) {
+        fn room_created(&self, _: &Hub, _room: &RoomName) {
             let panics = std::mem::take(&mut *self.1.lock().unwrap());
             assert!(!panics, "as asked");
         }
-        fn joined(&self, member: &MemberInfo, room: &RoomName) {
-            self.0.joined(member, room);
+        fn joined(&self, hub: &Hub, member: &MemberInfo, room: &RoomName) {
+            self.0.joined(hub, member, room);
         }
-        fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
-            self.0.left(member, room, reason);
+        fn left(&self, hub: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
+            self.0.left(hub, member, room, reason);
         }
     }
     let shaky = Shaky(Log::default(), Arc::new(Mutex::new(true)));
@@ -693,19 +689,19 @@ impl Log {
 }
 
 impl Hooks for Log {
-    fn joined(&self, member: &MemberInfo, room: &RoomName) {
+    fn joined(&self, _: &Hub, member: &MemberInfo, room: &RoomName) {
         self.push(format!("{} joined {room}", member.id()));
     }
 
-    fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
+    fn left(&self, _: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
         self.push(format!("{} left {room}: {reason}", member.id()));
     }
 
-    fn room_created(&self, room: &RoomName) {
+    fn room_created(&self, _: &Hub, room: &RoomName) {
         self.push(format!("{room} created"));
     }
 
-    fn room_removed(&self, room: &RoomName) {
+    fn room_removed(&self, _: &Hub, room: &RoomName) {
         self.push(format!("{room} removed"));
     }
 }

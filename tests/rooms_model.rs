@@ -503,19 +503,19 @@ impl Log {
 }
 
 impl Hooks for Log {
-    fn joined(&self, member: &MemberInfo, room: &RoomName) {
+    fn joined(&self, _: &Hub, member: &MemberInfo, room: &RoomName) {
         self.push(room, format!("{} joined", member.id()));
     }
 
-    fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
+    fn left(&self, _: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
         self.push(room, format!("{} left: {reason}", member.id()));
     }
 
-    fn room_created(&self, room: &RoomName) {
+    fn room_created(&self, _: &Hub, room: &RoomName) {
         self.push(room, "created".into());
     }
 
-    fn room_removed(&self, room: &RoomName) {
+    fn room_removed(&self, _: &Hub, room: &RoomName) {
         self.push(room, "removed".into());
     }
 }

@@ -182,28 +182,28 @@ impl Counter {
 }
 
 impl Hooks for Counter {
-    fn room_created(&self, room: &RoomName) {
+    fn room_created(&self, _: &Hub, room: &RoomName) {
         self.change(room, |state| {
             assert_eq!(*state, (0, false));
             state.1 = true;
         });
     }
 
-    fn joined(&self, _: &MemberInfo, room: &RoomName) {
+    fn joined(&self, _: &Hub, _: &MemberInfo, room: &RoomName) {
         self.change(room, |state| {
             assert!(state.1);
             state.0 += 1;
         });
     }
 
-    fn left(&self, _: &MemberInfo, room: &RoomName, _: LeaveReason) {
+    fn left(&self, _: &Hub, _: &MemberInfo, room: &RoomName, _: LeaveReason) {
         self.change(room, |state| {
             assert!(state.1);
             state.0 = state.0.checked_sub(1).expect("who left had joined");
         });
     }
 
-    fn room_removed(&self, room: &RoomName) {
+    fn room_removed(&self, _: &Hub, room: &RoomName) {
         self.change(room, |state| {
             assert_eq!(*state, (0, true));
             state.1 = false;

@@ -173,7 +173,7 @@ impl<'a> Broadcast<'a> {
         } = delivery;
         slow.sort_unstable_by_key(|member| member.id);
         for member in slow {
-            registry.detach(&member, LeaveReason::Evicted);
+            self.hub.detach(&member, LeaveReason::Evicted);
         }
         report
     }

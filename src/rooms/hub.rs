@@ -131,7 +131,7 @@ impl Hub {
         match member.outbox.try_queue(message) {
             Ok(()) => Ok(()),
             Err(QueueError::Full) if evict(&member.outbox) => {
-                self.registry.detach(&member, LeaveReason::Evicted);
+                self.detach(&member, LeaveReason::Evicted);
                 Err(SendToError::Evicted)
             }
             Err(QueueError::Full | QueueError::Closed) => Err(SendToError::Closed),
@@ -201,7 +201,21 @@ impl Hub {
 
     fn close(&self, member: &Arc<MemberState>, frame: Option<CloseFrame>) -> bool {
         member.outbox.close(frame);
-        self.registry.detach(member, LeaveReason::Disconnected)
+        self.detach(member, LeaveReason::Disconnected)
+    }
+
+    /// Takes a member out of all rooms and indexes, once: `false` if that was done before.
+    pub(super) fn detach(&self, member: &Arc<MemberState>, reason: LeaveReason) -> bool {
+        let detached = self.registry.detach(member, reason);
+        self.call_hooks();
+        detached
+    }
+
+    /// Tells the hooks what has happened. No lock is held.
+    pub(super) fn call_hooks(&self) {
+        if let Some((hooks, events)) = self.registry.hooks() {
+            events.run(hooks, self);
+        }
     }
 
     pub(super) fn registry(&self) -> &Registry {

@@ -10,8 +10,8 @@
 //!   rooms (a shard): alone
 //! ```
 //!
-//! No code of the application runs under any of them, so nothing but a failed allocation could
-//! poison one, and what they guard is whole at every point where that can happen.
+//! No code of the application runs under any of them, but for the wakers of connections, which
+//! schedule a task and do no more. What the locks guard is whole wherever one of those may panic.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -24,7 +24,7 @@ use std::thread;
 use crate::outbox::Outbox;
 
 use super::broadcast::Gate;
-use super::hooks::{Event, EventQueue, LeaveReason};
+use super::hooks::{Event, EventQueue, Hooks, LeaveReason};
 use super::hub::HubConfig;
 use super::member::{JoinError, Joined, MemberId, MemberInfo, Profile};
 use super::room::RoomName;
@@ -87,11 +87,11 @@ struct Seats {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Welcome {
     None,
-    /// Deliveries wait until [`Registry::open`].
+    /// Deliveries wait behind a [`Gate`].
     Gate,
 }
 
-/// What [`Registry::join`] did: the room, and who else was in it if a welcome is to be said.
+/// What [`Registry::join`] did: the room, and who else was in it if there is to be a welcome.
 pub(super) struct Entered {
     pub(super) joined: Joined,
     pub(super) room: Arc<RoomState>,
@@ -159,7 +159,6 @@ impl Registry {
         for room in &rooms {
             self.take_out(room, room.lock(), member, reason);
         }
-        self.call_hooks();
         true
     }
 
@@ -287,19 +286,15 @@ impl Registry {
             };
             Arc::clone(&seats.rooms[seat])
         };
-        let left = self.unseat(member, &room);
-        self.call_hooks();
-        left
+        self.unseat(member, &room)
     }
 
     pub(super) fn leave_all(&self, member: &Arc<MemberState>) -> usize {
         let rooms = lock(&member.seats).rooms.clone();
-        let left = rooms
+        rooms
             .iter()
             .filter(|room| self.unseat(member, room))
-            .count();
-        self.call_hooks();
-        left
+            .count()
     }
 
     fn unseat(&self, member: &Arc<MemberState>, room: &Arc<RoomState>) -> bool {
@@ -346,11 +341,10 @@ impl Registry {
         }
     }
 
-    /// Calls the hooks for what has happened. No lock is held.
-    pub(super) fn call_hooks(&self) {
-        if let Some(hooks) = &self.config.hooks {
-            self.events.run(&**hooks);
-        }
+    /// The hooks, and what they are to be told when no lock is held.
+    pub(super) fn hooks(&self) -> Option<(&dyn Hooks, &EventQueue)> {
+        let hooks = self.config.hooks.as_deref()?;
+        Some((hooks, &self.events))
     }
 
     pub(super) fn room(&self, name: &str) -> Option<Arc<RoomState>> {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::close::{CloseCode, CloseFrame};
 use crate::outbox::{Outbox, QueueError};
 use crate::protocol::PreparedMessage;
-use crate::utf8::Utf8Bytes;
 
 use super::hooks::LeaveReason;
 use super::hub::Hub;
@@ -281,13 +280,15 @@ impl Gate {
         }
     }
 
+    /// Takes as much as the outbox would if it were empty.
     fn hold(&mut self, outbox: &Outbox, message: &PreparedMessage) -> Result<(), QueueError> {
         if outbox.is_closed() {
             return Err(QueueError::Closed);
         }
         let limits = outbox.limits();
         let bytes = self.bytes.saturating_add(message.len());
-        if self.held.len() >= limits.max_messages || bytes > limits.max_bytes {
+        let fits = self.held.len() < limits.max_messages && bytes <= limits.max_bytes;
+        if !fits && !self.held.is_empty() {
             return Err(QueueError::Full);
         }
         self.held.push(message.clone());
@@ -304,6 +305,5 @@ impl Gate {
 
 /// Closes a connection that does not keep up. `false` if it was closing before.
 pub(super) fn evict(outbox: &Outbox) -> bool {
-    const REASON: Utf8Bytes = Utf8Bytes::from_static("too slow");
-    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON))
+    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "slow consumer"))
 }

@@ -31,7 +31,7 @@ use super::room::RoomName;
 
 /// Rooms, members and keys, each spread over shards so that unrelated ones rarely meet at a lock.
 pub(super) struct Registry {
-    rooms: Box<[Mutex<HashSet<ByName>>]>,
+    rooms: Box<[Mutex<Rooms>]>,
     members: Box<[Mutex<Members>]>,
     keys: Box<[Mutex<Keys>]>,
     /// Held by a delivery to all, so that all see two of them in the same order.
@@ -43,6 +43,8 @@ pub(super) struct Registry {
     config: HubConfig,
 }
 
+/// Rooms by name.
+type Rooms = HashSet<ByName>;
 /// Members by id.
 pub(super) type Members = HashMap<MemberId, Arc<MemberState>, BuildHasherDefault<IdHasher>>;
 /// Members by the application's key, in the order in which they came.
@@ -152,10 +154,14 @@ impl Registry {
                 same.retain(|other| !Arc::ptr_eq(other, member));
                 if same.is_empty() {
                     keys.remove(key);
+                    shrink(&mut keys);
                 }
             }
         }
-        lock(self.member_shard(member.id)).remove(&member.id);
+        let mut members = lock(self.member_shard(member.id));
+        members.remove(&member.id);
+        shrink(&mut members);
+        drop(members);
         for room in &rooms {
             self.take_out(room, room.lock(), member, reason);
         }
@@ -272,7 +278,7 @@ impl Registry {
             && Arc::ptr_eq(&found.0, room)
         {
             rooms.remove(room.name.as_str());
-            if rooms.capacity() > KEPT && rooms.len() < rooms.capacity() / 4 {
+            if wastes(rooms.len(), rooms.capacity()) {
                 rooms.shrink_to_fit();
             }
         }
@@ -323,7 +329,10 @@ impl Registry {
         let gate = inside
             .gate(member.id)
             .map(|at| inside.gates.swap_remove(at));
-        inside.shrink();
+        shrink(&mut inside.members);
+        if inside.gates.is_empty() {
+            inside.gates = Vec::new();
+        }
         inside.gone = inside.members.is_empty();
         let gone = inside.gone;
         if self.config.hooks.is_some() {
@@ -391,7 +400,7 @@ impl Registry {
         self.members.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn room_shard(&self, name: &str) -> &Mutex<HashSet<ByName>> {
+    fn room_shard(&self, name: &str) -> &Mutex<Rooms> {
         &self.rooms[self.shard(name)]
     }
 
@@ -419,16 +428,6 @@ impl RoomState {
 impl Inside {
     pub(super) fn gate(&self, id: MemberId) -> Option<usize> {
         self.gates.iter().position(|gate| gate.member == id)
-    }
-
-    fn shrink(&mut self) {
-        let capacity = self.members.capacity();
-        if capacity > KEPT && self.members.len() < capacity / 4 {
-            self.members.shrink_to_fit();
-        }
-        if self.gates.is_empty() {
-            self.gates = Vec::new();
-        }
     }
 }
 
@@ -500,8 +499,17 @@ impl Hasher for IdHasher {
     }
 }
 
-/// A map that has become a quarter full gives its memory back, unless it is this small.
-const KEPT: usize = 64;
+/// Gives memory back when few of many are left.
+fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if wastes(map.len(), map.capacity()) {
+        map.shrink_to_fit();
+    }
+}
+
+/// Less than a quarter is used, and it is not small anyway.
+const fn wastes(len: usize, capacity: usize) -> bool {
+    capacity > 64 && len < capacity / 4
+}
 
 /// Takes a lock, also one that was held in a panic: see the head of this file.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -137,8 +137,8 @@ impl<'a> Broadcast<'a> {
     /// Puts the message into the outbox of each target, and says how that went.
     ///
     /// The message is encoded once. No member makes this wait: whose outbox is full is evicted.
-    /// The rooms are locked meanwhile, about 0.1 µs for a member; a join, leave or other message
-    /// of the same room waits for that.
+    /// The rooms are locked meanwhile: a join, a leave or another message of the same room waits.
+    /// What that costs is said in the [module](super).
     pub fn send(self, message: impl Into<PreparedMessage>) -> Report {
         self.deliver(&message.into())
     }

@@ -249,7 +249,7 @@ impl Default for HubConfig {
 }
 
 impl HubConfig {
-    /// How many members a room may have: 100,000. A broadcast locks the room for about 10 ms then.
+    /// How many members a room may have: 100,000. A broadcast locks the room for about 30 ms then.
     #[must_use]
     pub fn max_room_members(mut self, members: usize) -> Self {
         self.max_room_members = members;

@@ -37,9 +37,10 @@
 //! [`OutboxLimits`](crate::outbox::OutboxLimits).
 //!
 //! **Cost.** A message is encoded once, and shared by all its members by reference count. To put it
-//! into an outbox takes about 0.1 µs, and 3 times that if the connection has to be woken; the room
-//! is locked meanwhile, for 10 ms and more with 100,000 members. Calls for other rooms go on, those
-//! for this room wait.
+//! into an outbox takes about 30 ns, and 0.3 µs in a room so large that it does not fit the caches;
+//! to wake a connection that waits comes on top. The room is locked meanwhile, for about 30 ms with
+//! 100,000 members: calls for other rooms go on, those for this room wait. A member takes about
+//! 130 bytes besides its outbox and 25 in each room, and a room 240 bytes.
 //!
 //! # Examples
 //!

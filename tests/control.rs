@@ -117,6 +117,22 @@ fn a_pong_that_was_held_back_leaves_although_data_always_waits() {
     assert_eq!(wire.windows(8).filter(|bytes| bytes == newest).count(), 1);
 }
 
+/// §5.5.1, §5.5.3: a Pong that was held back does not follow a Close that ends everything.
+#[test]
+fn the_last_frame_after_a_flood_of_pings_is_the_close() {
+    for role in ROLES {
+        for last in [&frame_to(role, 0x88, b"\x03\xe8")[..], b"\x83"] {
+            let mut connection = connection(role);
+            let pings = frame_to(role, 0x89, &[0x70; 125]).repeat(1000);
+            receive(&mut connection, [&pings[..]]);
+            receive(&mut connection, [last]);
+            let close = connection.close_info().unwrap().sent.unwrap();
+            let body = [&close.code.get().to_be_bytes(), close.reason.as_bytes()].concat();
+            assert!(written(&mut connection).ends_with(&frame_from(role, 0x88, &body)));
+        }
+    }
+}
+
 /// P1: after our Close Pings are still answered, after the peer's not.
 #[test]
 fn a_ping_is_answered_until_the_peer_has_closed() {

@@ -634,14 +634,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_finish_writing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.input.clear();
         // A peer that writes and does not read must not keep its Close from being written.
-        let ended = self.poll_discard(cx).is_ready();
+        let _ = self.poll_discard(cx);
         let mut finished = self.poll_write_output(cx);
         if matches!(finished, Poll::Ready(Ok(()))) && self.connection.role() == Role::Server {
             finished = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
         match finished {
-            Poll::Ready(Ok(())) if !ended => self.phase = Phase::Draining(Instant::now() + LINGER),
-            Poll::Ready(_) => self.end(),
+            Poll::Ready(Ok(())) => self.phase = Phase::Draining(Instant::now() + LINGER),
+            Poll::Ready(Err(_)) => self.end(),
             Poll::Pending if self.poll_timer(cx) && self.connection.is_overdue() => self.end(),
             Poll::Pending => return Poll::Pending,
         }

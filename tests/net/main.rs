@@ -8,6 +8,7 @@ mod deadlines;
 mod ending;
 mod fragments;
 mod pipe;
+mod session;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

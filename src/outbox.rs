@@ -156,6 +156,8 @@ struct Queue {
     closed: Option<CloseInfo>,
     reader_gone: bool,
     reader: Option<Waker>,
+    /// The reader has no room for messages, and waits for an order to close only.
+    reader_is_behind: bool,
 }
 
 #[derive(Default)]
@@ -359,10 +361,7 @@ impl OutboxReader {
                 queue.close = CloseOrder::Taken;
                 return Poll::Ready(Taken::Close(frame));
             }
-            match &mut queue.reader {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => queue.reader = Some(cx.waker().clone()),
-            }
+            queue.wait(cx, false);
             return Poll::Pending;
         }
         let mut bytes = 0;
@@ -381,6 +380,19 @@ impl OutboxReader {
         drop(queue);
         self.shared.progress.notify_waiters();
         Poll::Ready(Taken::Messages)
+    }
+
+    /// Waits for an order to close, whatever else is queued: for a connection that has no room for
+    /// messages, but must not go on for ever if it is told to close.
+    ///
+    /// Pending means that the task is woken by the order, and not by a message.
+    pub fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.shared.lock();
+        if !matches!(queue.close, CloseOrder::None) {
+            return Poll::Ready(());
+        }
+        queue.wait(cx, true);
+        Poll::Pending
     }
 
     /// How many messages were taken so far.
@@ -456,10 +468,19 @@ impl Queue {
 
     /// The reader, if it waits although there is something for it.
     fn wakes_reader(&mut self) -> Option<Waker> {
-        if self.messages.is_empty() {
+        if self.messages.is_empty() || self.reader_is_behind {
             return None;
         }
         self.reader.take()
+    }
+
+    /// Has the reader woken when there is something for it.
+    fn wait(&mut self, cx: &Context<'_>, is_behind: bool) {
+        self.reader_is_behind = is_behind;
+        match &mut self.reader {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.reader = Some(cx.waker().clone()),
+        }
     }
 }
 

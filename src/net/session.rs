@@ -322,6 +322,9 @@ impl Inbox {
         let mut state = self.lock();
         if let Some(message) = state.messages.pop_front() {
             state.bytes -= message.len();
+            if state.messages.is_empty() && state.messages.capacity() > KEPT {
+                state.messages = VecDeque::new();
+            }
             wake(state.task.take(), state);
             return Poll::Ready(Ok(Some(message)));
         }
@@ -407,31 +410,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
     }
 }
 
+/// The runtime may drop the task before its end; who waits for messages is to learn it.
+impl<S> Drop for SessionTask<S> {
+    fn drop(&mut self) {
+        self.inbox.finish(Err(Error::ConnectionLost));
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let took = self.take_outgoing(cx);
-            let received = self.poll_incoming(cx)?;
+            let was_behind = self.is_behind();
+            let received = self.poll_incoming(cx);
             self.note_written();
-            match received {
+            match received? {
                 Poll::Ready(Progress::Ended) => return Poll::Ready(Ok(())),
                 Poll::Ready(Progress::Message) => {}
-                Poll::Pending if took => {}
+                // Who was told to wait for room in the output is not woken when there is some.
+                Poll::Pending if took || was_behind && !self.is_behind() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
+    /// Whether more waits to be written than the outbox may add to.
+    fn is_behind(&self) -> bool {
+        self.socket.connection().output_len() >= self.mark
+    }
+
     /// Moves messages from the outbox into the output, up to the mark; whether there were any.
     fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
-        let output = self.socket.connection().output_len();
-        if output >= self.mark || self.socket.state() != State::Open {
+        if self.socket.state() != State::Open {
             return false;
         }
-        match self
-            .reader
-            .poll_take(cx, self.mark - output, &mut self.batch)
-        {
+        let budget = if !self.is_behind() {
+            self.mark - self.socket.connection().output_len()
+        } else if self.reader.poll_closing(cx).is_ready() {
+            // A peer that reads nothing must not put off the deadline of the closing handshake.
+            usize::MAX
+        } else {
+            return false;
+        };
+        match self.reader.poll_take(cx, budget, &mut self.batch) {
             Poll::Pending => return false,
             Poll::Ready(Taken::Close(frame)) => {
                 // A Close that must not be sent becomes one without a body.
@@ -452,7 +473,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             };
             debug_assert_eq!(sent, Ok(()));
         }
-        self.batch.shrink_to(BATCH_KEPT);
+        self.batch.shrink_to(KEPT);
         let position = self.socket.written() + self.socket.connection().output_len() as u64;
         self.marks.push_back((position, self.reader.taken()));
         true
@@ -465,7 +486,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             // The peer may have answered a Ping, but that is not being read.
             self.socket.connection_mut().pause_deadlines();
             ready!(self.socket.poll_flush_output(cx))?;
-            return Poll::Pending;
         }
         let received = self.socket.poll_whole(cx, |event| match event {
             Event::Text(text) => ControlFlow::Break(text.into()),
@@ -493,6 +513,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             messages = Some(count);
             self.marks.pop_front();
         }
+        if self.marks.is_empty() && self.marks.capacity() > KEPT {
+            self.marks = VecDeque::new();
+        }
         if let Some(messages) = messages {
             self.reader.written(messages);
         }
@@ -508,5 +531,5 @@ enum Progress {
     Ended,
 }
 
-/// A session keeps room for this many messages between two batches.
-const BATCH_KEPT: usize = 16;
+/// An empty queue of a session keeps room for this many messages, to save the next an allocation.
+const KEPT: usize = 16;

@@ -410,28 +410,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let took = self.take_outgoing(cx);
+            let budget = self.budget();
+            let took = budget > 0 && self.take_outgoing(cx, budget);
             let received = self.poll_incoming(cx)?;
             self.note_written();
             match received {
                 Poll::Ready(Progress::Ended) => return Poll::Ready(Ok(())),
                 Poll::Ready(Progress::Message) => {}
                 Poll::Pending if took => {}
+                // The outbox was not asked, so it wakes nobody; now there is room for what it has.
+                Poll::Pending if budget == 0 && self.budget() > 0 => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// Moves messages from the outbox into the output, up to the mark; whether there were any.
-    fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
-        let output = self.socket.connection().output_len();
-        if output >= self.mark || self.socket.state() != State::Open {
-            return false;
+    /// How many bytes may be taken from the outbox before the output is at the mark.
+    fn budget(&self) -> usize {
+        match self.socket.state() {
+            State::Open => self
+                .mark
+                .saturating_sub(self.socket.connection().output_len()),
+            _ => 0,
         }
-        match self
-            .reader
-            .poll_take(cx, self.mark - output, &mut self.batch)
-        {
+    }
+
+    /// Moves messages from the outbox into the output; whether there were any.
+    fn take_outgoing(&mut self, cx: &mut Context<'_>, budget: usize) -> bool {
+        match self.reader.poll_take(cx, budget, &mut self.batch) {
             Poll::Pending => return false,
             Poll::Ready(Taken::Close(frame)) => {
                 // A Close that must not be sent becomes one without a body.
@@ -510,3 +516,30 @@ enum Progress {
 
 /// A session keeps room for this many messages between two batches.
 const BATCH_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Config, Role};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_slow_peer_is_sent_when_it_reads_again() {
+        let (ours, theirs) = tokio::io::duplex(1 << 10);
+        // Without pings, nothing but the outbox and the stream wakes the task.
+        let config = Config::default().ping_interval(None).write_mark(1);
+        let socket = WebSocket::new(ours, Role::Server, Agreed::default(), config, &[]);
+        let session = Session::spawn(socket);
+        let messages = ["a", "b", "c"].map(|text| text.repeat(1 << 12));
+        for message in &messages {
+            session.queue(message.clone()).await.unwrap();
+        }
+        // Lets the task fill the stream, which the peer does not read yet.
+        tokio::task::yield_now().await;
+
+        let mut peer = WebSocket::new(theirs, Role::Client, Agreed::default(), config, &[]);
+        for message in messages {
+            let received = peer.recv_timeout(Duration::from_secs(1)).await.unwrap();
+            assert_eq!(received, Some(message.into()));
+        }
+    }
+}

@@ -10,15 +10,21 @@
 //!                  many tasks ──▶ Outbox ─▶ a task of its own ─▶ Session::recv
 //! ```
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod client;
 mod error;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod input;
+mod listener;
 mod server;
 mod session;
 mod websocket;
 
 pub use client::{connect, connect_over, connect_with};
 pub use error::Error;
+pub use listener::{Arrival, Server};
 pub use server::{Incoming, accept};
 pub use session::{Session, SessionConfig};
 pub use websocket::{SocketEvent, WebSocket};

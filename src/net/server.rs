@@ -11,6 +11,7 @@ use super::error::Error;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
+use crate::log::debug;
 use crate::protocol::{Config, Role};
 
 /// Accepts a WebSocket on a stream, with the default [`Upgrade`] and [`Config`].
@@ -113,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Ok(Err(error)) => return Err(error),
             Err(_) => HandshakeError::TimedOut,
         };
+        debug!(status = %error.status(), error = %error, "handshake refused");
         refuse(&mut stream, time, &error.response()).await?;
         Err(error.into())
     }
@@ -138,7 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         let (response, agreed) = match upgrade.accept(&self.request) {
             Ok(accepted) => accepted,
             Err(error) => {
-                self.reject(&error.response()).await?;
+                debug!(status = %error.status(), error = %error, "handshake refused");
+                refuse(&mut self.stream, self.time, &error.response()).await?;
                 return Err(error.into());
             }
         };
@@ -158,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// A dropped call drops the stream.
     pub async fn reject<B: AsRef<[u8]>>(mut self, response: &Response<B>) -> Result<(), Error> {
+        debug!(status = %response.status(), "handshake rejected by the application");
         refuse(&mut self.stream, self.time, response).await
     }
 

@@ -18,6 +18,7 @@ use super::input::Input;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
 use crate::frame::OpCode;
+use crate::log::debug;
 use crate::message::Message;
 use crate::protocol::{
     CloseCause, CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedMessage, Role,
@@ -132,6 +133,7 @@ impl<S> WebSocket<S> {
     ///
     /// `unread` are bytes that came behind the request or the response; they are the first frames.
     pub fn new(stream: S, role: Role, agreed: Agreed, config: Config, unread: &[u8]) -> Self {
+        debug!("connection opened");
         Self {
             stream,
             connection: Connection::new(role, agreed, config),
@@ -543,7 +545,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Ok(0) => {
                 self.connection.receive_eof();
                 self.error.get_or_insert(Error::ConnectionLost);
-                self.phase = Phase::Ended;
+                self.end();
             }
             Ok(_) => {}
             Err(error) => self.lose(error),
@@ -623,7 +625,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             if self.connection.is_closed() {
                 // The peer is gone, so what it did not take stays.
-                self.phase = Phase::Ended;
+                self.end();
             }
         }
     }
@@ -637,12 +639,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if matches!(finished, Poll::Ready(Ok(()))) && self.connection.role() == Role::Server {
             finished = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
-        self.phase = match finished {
-            Poll::Ready(Ok(())) if !ended => Phase::Draining(Instant::now() + LINGER),
-            Poll::Ready(_) => Phase::Ended,
-            Poll::Pending if self.poll_timer(cx) && self.connection.is_overdue() => Phase::Ended,
+        match finished {
+            Poll::Ready(Ok(())) if !ended => self.phase = Phase::Draining(Instant::now() + LINGER),
+            Poll::Ready(_) => self.end(),
+            Poll::Pending if self.poll_timer(cx) && self.connection.is_overdue() => self.end(),
             Poll::Pending => return Poll::Pending,
-        };
+        }
         Poll::Ready(())
     }
 
@@ -653,7 +655,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         // What is left to say is said: whether the stream ends well no longer matters.
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.phase = Phase::Ended;
+        self.end();
         Poll::Ready(())
     }
 
@@ -709,10 +711,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn lose(&mut self, error: io::Error) {
         if !self.connection.is_closed() {
             self.connection.receive_eof();
+            debug!(error = %error, "transport failed");
             self.error.get_or_insert(Error::Io(error));
         }
-        self.phase = Phase::Ended;
+        self.end();
         self.input.clear();
+    }
+
+    /// The transport is done with.
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        if let Some(info) = self.connection.close_info() {
+            debug!(how = %info, "connection ended");
+        }
     }
 }
 

@@ -30,10 +30,11 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wsroom::rooms::Profile;
 use wsroom::{
     Agreed, CloseCode, CloseFrame, Config, Hub, Message, Role, Session, Upgrade, WebSocket,
@@ -52,41 +53,60 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = match std::env::args().nth(1) {
+    let port = match std::env::args().skip(1).last() {
         Some(port) => port.parse()?,
         None => 8181,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("chat on http://{}/", listener.local_addr()?);
 
+    // Small messages are not to wait for each other.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            eprintln!("cannot set TCP_NODELAY: {error}");
+        }
+    });
+
     let (alive, mut all_ended) = mpsc::channel(1);
-    let app = App {
-        hub: Hub::new(),
-        histories: Histories::default(),
-        _alive: alive,
-    };
-    let hub = app.hub.clone();
+    let hub = Hub::new();
     let router = Router::new()
         .route("/", get(page))
         .route("/r/{room}", get(page))
         .route("/ws/{room}", get(join))
         .route("/rooms/{room}", post(post_message))
         .route("/echo", get(echo))
-        .with_state(app);
+        .with_state(App {
+            hub: hub.clone(),
+            histories: Histories::default(),
+            _alive: alive,
+        });
 
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            if let Err(error) = tokio::signal::ctrl_c().await {
-                eprintln!("cannot wait for Ctrl-C: {error}");
-                std::future::pending::<()>().await;
-            }
-            let frame = CloseFrame::new(CloseCode::GOING_AWAY, "server is restarting");
-            println!("closing {} connections", hub.close_all(frame));
-        })
-        .await?;
-    // The router is gone, so only connections hold a sender now.
-    let _ = tokio::time::timeout(Duration::from_secs(5), all_ended.recv()).await;
-    Ok(())
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let ended = async {
+        served.await?;
+        // The router is gone, so only connections hold a sender now.
+        all_ended.recv().await;
+        Ok(())
+    };
+    let interrupted = async {
+        tokio::signal::ctrl_c().await?;
+        drop(stop);
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "server is restarting");
+        println!("closing {} connections", hub.close_all(frame.clone()));
+        // Who is on the way in gets the same. After that time nobody is waited for any more.
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hub.close_all(frame.clone());
+        }
+        Ok(())
+    };
+    tokio::select! {
+        outcome = ended => outcome,
+        outcome = interrupted => outcome,
+    }
 }
 
 async fn page() -> Html<&'static str> {

@@ -55,6 +55,7 @@
 
 mod agreed;
 mod close;
+pub mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;

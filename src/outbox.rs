@@ -156,6 +156,8 @@ struct Queue {
     closed: Option<CloseInfo>,
     reader_gone: bool,
     reader: Option<Waker>,
+    /// The reader has no room for messages, and waits for an order to close only.
+    reader_is_behind: bool,
 }
 
 #[derive(Default)]
@@ -234,11 +236,14 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued and closes the connection: for a peer that does not keep up.
-    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) {
+    /// Drops what is queued and closes the connection: for a peer that does not keep up. Overtakes
+    /// an order to close that still waits behind the queue. `false` if nothing could be put in
+    /// before either.
+    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) -> bool {
         let mut queue = self.shared.lock();
+        let first = !queue.refuses();
         if matches!(queue.close, CloseOrder::Taken) {
-            return;
+            return first;
         }
         queue.close = CloseOrder::Ordered(frame.into());
         queue.kept = Some(queue.taken);
@@ -246,6 +251,7 @@ impl Outbox {
         let dropped = std::mem::take(&mut queue.messages);
         self.shared.wake_all(queue);
         drop(dropped);
+        first
     }
 
     /// Waits until the connection is closed, whichever side closed it, and says how it ended. That
@@ -355,19 +361,17 @@ impl OutboxReader {
                 queue.close = CloseOrder::Taken;
                 return Poll::Ready(Taken::Close(frame));
             }
-            match &mut queue.reader {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => queue.reader = Some(cx.waker().clone()),
-            }
+            queue.wait(cx, false);
             return Poll::Pending;
         }
         let mut bytes = 0;
-        while bytes < budget
-            && let Some(outgoing) = queue.messages.pop_front()
-        {
+        while let Some(outgoing) = queue.messages.pop_front() {
             bytes += outgoing.len();
             queue.taken += 1;
             batch.push(outgoing);
+            if bytes >= budget {
+                break;
+            }
         }
         queue.bytes = queue.bytes.saturating_sub(bytes);
         if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
@@ -376,6 +380,19 @@ impl OutboxReader {
         drop(queue);
         self.shared.progress.notify_waiters();
         Poll::Ready(Taken::Messages)
+    }
+
+    /// Waits for an order to close, whatever else is queued: for a connection that has no room for
+    /// messages, but must not go on for ever if it is told to close.
+    ///
+    /// Pending means that the task is woken by the order, and not by a message.
+    pub fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.shared.lock();
+        if !matches!(queue.close, CloseOrder::None) {
+            return Poll::Ready(());
+        }
+        queue.wait(cx, true);
+        Poll::Pending
     }
 
     /// How many messages were taken so far.
@@ -404,7 +421,9 @@ impl OutboxReader {
         let mut queue = self.shared.lock();
         queue.reader_gone = true;
         queue.bytes = 0;
-        let dropped = std::mem::take(&mut queue.messages);
+        // The waker too: it would keep the memory of the connection's task for as long as anyone
+        // has an outbox.
+        let dropped = (std::mem::take(&mut queue.messages), queue.reader.take());
         drop(queue);
         self.shared.progress.notify_waiters();
         drop(dropped);
@@ -449,10 +468,19 @@ impl Queue {
 
     /// The reader, if it waits although there is something for it.
     fn wakes_reader(&mut self) -> Option<Waker> {
-        if self.messages.is_empty() {
+        if self.messages.is_empty() || self.reader_is_behind {
             return None;
         }
         self.reader.take()
+    }
+
+    /// Has the reader woken when there is something for it.
+    fn wait(&mut self, cx: &Context<'_>, is_behind: bool) {
+        self.reader_is_behind = is_behind;
+        match &mut self.reader {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.reader = Some(cx.waker().clone()),
+        }
     }
 }
 

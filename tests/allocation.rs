@@ -107,6 +107,26 @@ fn a_message_in_fragments_that_is_kept_keeps_at_most_twice_its_size() {
     }
 }
 
+/// §7.1.7, C6: what was unfinished is let go at once, not when the transport has ended.
+#[test]
+fn a_closed_connection_keeps_nothing_of_an_unfinished_message() {
+    for role in ROLES {
+        for last in [&frame_to(role, 0x88, b"\x03\xe8")[..], b"\x83", b""] {
+            let mut input = frame_to(role, 0x02, &[7; 100_000]);
+            input.extend(last);
+            let mut connection = Connection::new(role, Agreed::default(), Config::default());
+            let ((), peak, live) = measured(|| {
+                receive_and_drop(&mut connection, &mut input, 1000);
+                if last.is_empty() {
+                    connection.receive_eof();
+                }
+            });
+            assert!(connection.is_closed());
+            assert!(peak > 100_000 && live <= KIB, "{live} bytes");
+        }
+    }
+}
+
 /// One of a hundred thousand that wait for something to happen.
 #[test]
 fn an_idle_connection_is_small() {

@@ -161,8 +161,7 @@ impl WebSocketUpgrade {
     }
 
     /// Sets what is called if nothing comes of the upgrade: the client goes away before the 101 is
-    /// written, a middleware sends another response, or it takes too long. Nothing by default, but
-    /// an event in the log.
+    /// written, or that takes too long. Nothing by default, but an event in the log.
     pub fn on_failed_upgrade<F>(mut self, failed: F) -> Self
     where
         F: FnOnce(Error) + Send + 'static,
@@ -173,6 +172,9 @@ impl WebSocketUpgrade {
 
     /// Gives the response to return, and runs `handler` with the socket in a task of its own once
     /// that was sent.
+    ///
+    /// A middleware that refuses must do so before this is called, as authentication does: one that
+    /// replaces this response later doesn't keep the handler from being called.
     ///
     /// What the handler gives in the end is dropped. If the request doesn't meet what was set (its
     /// origin isn't allowed), the response is a refusal and the handler is not called.

@@ -67,6 +67,9 @@ use crate::protocol::{Config, Role};
 /// The future is done after hyper wrote the response, so wait for it in a task of its own. That
 /// must come within [`Upgrade::timeout`] from now, 10 s by default.
 ///
+/// Send this response or drop the future. hyper hands over the connection whatever the response
+/// was, once it has no more use for it, so who wants to refuse must not let this future run.
+///
 /// The connection belongs to hyper before, and so do its settings: set `TCP_NODELAY` on it.
 ///
 /// # Errors
@@ -108,8 +111,8 @@ pub type UpgradedSocket = WebSocket<UpgradedStream>;
 
 /// The future of the socket of an upgrade, made by [`upgrade`].
 ///
-/// It gives [`Error::Io`] if the connection ended before the response was written, or another
-/// response was sent; [`Error::Handshake`] with [`HandshakeError::TimedOut`] if that took too long.
+/// It gives [`Error::Io`] if the connection ended before the response was written,
+/// [`Error::Handshake`] with [`HandshakeError::TimedOut`] if that took too long.
 ///
 /// # Cancel safety
 ///

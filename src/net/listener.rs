@@ -52,7 +52,8 @@ use crate::protocol::Config;
 ///             let upgrade = arrival.upgrade().clone().protocols(["chat"]);
 ///             let mut socket = arrival.accept_with(&upgrade, Config::default()).await?;
 ///             socket.send("welcome").await?;
-///             socket.close(None).await
+///             socket.close(None).await?;
+///             Ok(())
 ///         }
 ///         _ => {
 ///             let mut response = Response::new("nothing here\n");
@@ -195,7 +196,8 @@ impl Server {
     ///                 None => return Ok(()),
     ///             },
     ///             _ = leaving.changed() => {
-    ///                 return socket.close(CloseFrame::from(CloseCode::GOING_AWAY)).await;
+    ///                 socket.close(CloseFrame::from(CloseCode::GOING_AWAY)).await?;
+    ///                 return Ok(());
     ///             }
     ///         }
     ///     }

@@ -4,11 +4,16 @@
 //! socket, the buffers, the clock and the waiting.
 //!
 //! ```text
-//!   connect, accept, Incoming ──▶ WebSocket<S>  one task owns it: recv, feed, send, close
+//!   connect, accept, Incoming,
+//!   Server, hyper, axum ────────▶ WebSocket<S>  one task owns it: recv, feed, send, close
 //!                                      │
-//!                                      ▼ Session::new
+//!                                      ▼ Session::spawn
 //!                  many tasks ──▶ Outbox ─▶ a task of its own ─▶ Session::recv
 //! ```
+//!
+//! A request comes from a stream ([`accept`]; [`Incoming`], to look at it first), from the small
+//! [`Server`], or, with the features of these names, from hyper or axum (the modules `hyper` and
+//! `axum`).
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Error;
@@ -82,7 +83,7 @@ pub struct WebSocket<S> {
     /// How many bytes of output were ever written.
     written: u64,
     round_trip: Option<Duration>,
-    /// How many messages were given out without waiting.
+    /// How much was received without waiting, see [`TURN`].
     unwaited: u32,
 }
 
@@ -91,6 +92,8 @@ pub struct WebSocket<S> {
 enum Phase {
     /// Carries frames.
     Open,
+    /// A write failed: what the peer sent before can still be taken.
+    Unwritable,
     /// The connection is closed: what is left is written, what comes is dropped.
     Writing,
     /// §7.1.1: waits for the peer to end the stream, until a time.
@@ -122,8 +125,11 @@ pub enum SocketEvent {
 /// to see that it did.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// After so many messages without waiting, a connection lets others run.
-const YIELD_AFTER: u32 = 512;
+/// After so many frames' worth of work without waiting, a connection lets others run.
+const TURN: u32 = 512;
+
+/// What a read counts in a turn: it may bring thousands of frames that make no event.
+const READ_COST: u32 = 32;
 
 /// How many slices go into one vectored write.
 const SLICES: usize = 64;
@@ -466,28 +472,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         cx: &mut Context<'_>,
         mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Result<Option<T>, Error>> {
-        if self.unwaited >= YIELD_AFTER {
-            // A peer that floods must not keep the other tasks of the thread from running.
-            self.unwaited = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         loop {
             match self.phase {
-                Phase::Open => {
+                Phase::Open | Phase::Unwritable => {
+                    if self.unwaited >= TURN {
+                        ready!(self.poll_yield(cx));
+                    }
                     if let Some(taken) = self.take_event(cx, &mut take) {
-                        self.unwaited += 1;
                         return Poll::Ready(Ok(Some(taken)));
                     }
                     if self.connection.is_closed() {
                         self.phase = Phase::Writing;
                         continue;
                     }
+                    if !self.input.is_empty() {
+                        continue;
+                    }
                     // A peer that does not read may still send: both directions are tried.
-                    let write = self.poll_write_output(cx);
-                    self.note_failure(write);
-                    let read = self.poll_read(cx);
-                    if read.is_pending() && self.phase == Phase::Open && !self.poll_timer(cx) {
+                    if self.phase == Phase::Open {
+                        let write = self.poll_write_output(cx);
+                        self.note_failure(write);
+                    }
+                    if self.poll_read(cx).is_ready() {
+                        continue;
+                    }
+                    if self.phase == Phase::Unwritable {
+                        // All that came before the failure has been taken.
+                        self.lose();
+                    } else if !self.poll_timer(cx) {
                         self.unwaited = 0;
                         return Poll::Pending;
                     }
@@ -497,6 +509,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Phase::Ended => return Poll::Ready(self.error.take().map_or(Ok(None), Err)),
             }
         }
+    }
+
+    /// Lets other tasks run, since a peer that floods must not keep them from it; nor must it keep
+    /// a deadline from being looked at. `Ready` if one has passed.
+    fn poll_yield(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.unwaited = 0;
+        if self.poll_timer(cx) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Offers the events that lie in the input.
@@ -509,7 +532,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut answered = false;
         let mut taken = None;
         let mut unread = self.input.unread();
-        while !unread.is_empty() && taken.is_none() {
+        while !unread.is_empty() && taken.is_none() && self.unwaited < TURN {
+            self.unwaited += 1;
             match self.connection.receive(&mut unread) {
                 Ok(Some(event)) => {
                     answered |= matches!(event, Event::Ping(_) | Event::Close(_));
@@ -528,7 +552,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         let left = unread.len();
         self.input.keep(left);
-        if answered && taken.is_some() {
+        if answered && taken.is_some() && self.phase == Phase::Open {
             // §5.5.2: "as soon as is practical". What cannot be written now leaves later.
             let write = self.poll_write_output(cx);
             self.note_failure(write);
@@ -536,25 +560,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         taken
     }
 
-    /// Reads once if nothing is unread; `Ready` if anything has changed.
+    /// Reads once; `Ready` if anything has changed.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.input.is_empty() || self.phase != Phase::Open {
-            return Poll::Ready(());
-        }
         match ready!(self.input.poll_read(cx, Pin::new(&mut self.stream))) {
             Ok(0) => {
-                self.connection.receive_eof();
                 self.error.get_or_insert(Error::ConnectionLost);
-                self.end();
+                self.lose();
             }
-            Ok(_) => {}
-            Err(error) => self.lose(error),
+            Ok(_) => self.unwaited += READ_COST,
+            Err(error) => {
+                self.error.get_or_insert(Error::Io(error));
+                self.lose();
+            }
         }
         Poll::Ready(())
     }
 
     /// Writes the output and flushes the stream.
     fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.written;
+        let polled = self.poll_write_all(cx);
+        if polled.is_pending() && self.written > before {
+            // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+            self.connection.pause_deadlines();
+        }
+        polled
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = Pin::new(&mut self.stream);
         loop {
             let output = self.connection.output();
@@ -606,17 +639,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if mark > 0 && self.connection.output_len() <= mark {
                 return Poll::Ready(Ok(()));
             }
+            if self.phase == Phase::Unwritable {
+                self.lose();
+                continue;
+            }
             let before = self.written;
-            match self.poll_write_output(cx) {
+            let write = self.poll_write_output(cx);
+            match write {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(error)) => {
-                    self.lose(error);
+                Poll::Ready(Err(_)) => {
+                    self.note_failure(write);
                     continue;
                 }
+                Poll::Pending if self.written > before => continue,
                 Poll::Pending => {}
             }
-            if self.written > before {
-                // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+            let may_read = !self.connection.is_closed() && self.input.is_empty();
+            if may_read && self.poll_read(cx).is_ready() {
+                // Nobody takes it yet, but it shows that the peer lives.
                 self.connection.pause_deadlines();
                 continue;
             }
@@ -625,7 +665,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             if self.connection.is_closed() {
                 // The peer is gone, so what it did not take stays.
-                self.end();
+                self.end(cx);
             }
         }
     }
@@ -639,11 +679,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if matches!(finished, Poll::Ready(Ok(()))) && self.connection.role() == Role::Server {
             finished = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
+        if finished.is_pending() {
+            self.poll_timer(cx);
+        }
+        // A peer that is gone is told so, but not waited for.
+        let gone = matches!(self.error, Some(Error::PongTimeout)) || self.connection.is_overdue();
         match finished {
-            Poll::Ready(Ok(())) if !ended => self.phase = Phase::Draining(Instant::now() + LINGER),
-            Poll::Ready(_) => self.end(),
-            Poll::Pending if self.poll_timer(cx) && self.connection.is_overdue() => self.end(),
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending if !gone => return Poll::Pending,
+            Poll::Ready(Ok(())) if !gone && !ended => {
+                self.phase = Phase::Draining(Instant::now() + LINGER);
+            }
+            _ => self.end(cx),
         }
         Poll::Ready(())
     }
@@ -653,27 +699,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if self.poll_discard(cx).is_pending() {
             ready!(self.timer.poll(cx, until));
         }
-        // What is left to say is said: whether the stream ends well no longer matters.
-        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.end();
+        self.end(cx);
         Poll::Ready(())
     }
 
     /// Reads and drops; `Ready` at the end of the stream or at a failure.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..TURN / READ_COST {
             let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream)));
             self.input.clear();
             if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Keeps the deadlines of the connection. Whether one has passed, so that there may be
     /// something to write or nothing to wait for; otherwise the task is woken at the next one.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let connection = &mut self.connection;
+        let was_closed = connection.is_closed();
         if connection.next_timeout().is_none() {
             connection.handle_timeout(Instant::now().into_std());
         }
@@ -686,7 +733,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             let output = connection.output_len();
             connection.handle_timeout(Instant::now().into_std());
-            if connection.is_closed() || connection.output_len() != output {
+            let has_ended = connection.is_overdue() || connection.is_closed() != was_closed;
+            if has_ended || connection.output_len() != output {
                 break;
             }
         }
@@ -701,26 +749,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         true
     }
 
+    /// A failed write is to be reported, but only after what the peer sent before.
     fn note_failure(&mut self, write: Poll<io::Result<()>>) {
         if let Poll::Ready(Err(error)) = write {
-            self.lose(error);
+            if !self.connection.is_closed() {
+                self.error.get_or_insert(Error::Io(error));
+            }
+            self.phase = Phase::Unwritable;
         }
     }
 
-    /// The transport failed. After a closing handshake that is no loss.
-    fn lose(&mut self, error: io::Error) {
-        if !self.connection.is_closed() {
-            self.connection.receive_eof();
-            debug!(error = %error, "transport failed");
-            self.error.get_or_insert(Error::Io(error));
-        }
-        self.end();
-        self.input.clear();
+    /// The transport is no use any more. After a closing handshake that is no loss.
+    fn lose(&mut self) {
+        self.connection.receive_eof();
+        self.enter_ended();
     }
 
-    /// The transport is done with.
-    fn end(&mut self) {
+    /// Ends the stream. What is to be said is said, so how that goes no longer matters.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.enter_ended();
+    }
+
+    fn enter_ended(&mut self) {
         self.phase = Phase::Ended;
+        self.input.clear();
         if let Some(info) = self.connection.close_info() {
             debug!(how = %info, "connection ended");
         }
@@ -773,13 +826,16 @@ struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// `Ready` at `due`; otherwise the task is woken then.
+    ///
+    /// It is looked at last, when reads and writes may have used up the budget that the runtime
+    /// gives a task, which must not hide that the time has come.
     fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if due < sleep.deadline() {
             sleep.as_mut().reset(due);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if sleep.deadline() >= due {
                 return Poll::Ready(());
             }

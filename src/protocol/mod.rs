@@ -396,8 +396,9 @@ impl Connection {
         self.keepalive.heard();
     }
 
-    /// From the next message on, gives messages whole or in fragments.
-    pub const fn set_delivery(&mut self, delivery: Delivery) {
+    /// From the next message on, gives messages whole or in fragments. A message of which no
+    /// fragment was given yet is still given whole, if that is asked for.
+    pub fn set_delivery(&mut self, delivery: Delivery) {
         self.receiver.set_delivery(delivery);
     }
 

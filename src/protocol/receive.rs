@@ -87,9 +87,19 @@ impl Receiver {
         }
     }
 
-    /// Holds from the next message on.
-    pub(super) const fn set_delivery(&mut self, delivery: Delivery) {
+    /// Holds from the next message on, and for one that has begun if it was to be handed out in
+    /// pieces and none has been.
+    pub(super) fn set_delivery(&mut self, delivery: Delivery) {
+        if self.delivery == delivery {
+            return;
+        }
         self.delivery = delivery;
+        if let Some(message) = &mut self.message
+            && let Kind::Fragments { opcode, .. } = message.kind
+            && opcode != OpCode::Continuation
+        {
+            message.kind = Kind::new(delivery, opcode);
+        }
     }
 
     /// Forgets all that is unfinished: nothing is received any more.
@@ -291,16 +301,8 @@ impl Frame {
 impl Assembly {
     /// Begins a message with its first frame, of which `piece` has come.
     fn new(frame: &Frame, piece: &[u8], delivery: Delivery) -> Self {
-        let kind = match (delivery, frame.opcode) {
-            (Delivery::Fragments, opcode) => Kind::Fragments {
-                opcode,
-                utf8: (opcode == OpCode::Text).then(Utf8Validator::default),
-            },
-            (Delivery::Messages, OpCode::Text) => Kind::Text(Utf8Buffer::default()),
-            (Delivery::Messages, _) => Kind::Binary(BytesMut::new()),
-        };
         Self {
-            kind,
+            kind: Kind::new(delivery, frame.opcode),
             frames: 1,
             len: frame.remaining + piece.len() as u64,
         }
@@ -353,6 +355,19 @@ impl Assembly {
                 payload: Payload::Borrowed(&[]),
             }),
         })
+    }
+}
+
+impl Kind {
+    fn new(delivery: Delivery, opcode: OpCode) -> Self {
+        match (delivery, opcode) {
+            (Delivery::Fragments, opcode) => Self::Fragments {
+                opcode,
+                utf8: (opcode == OpCode::Text).then(Utf8Validator::default),
+            },
+            (Delivery::Messages, OpCode::Text) => Self::Text(Utf8Buffer::default()),
+            (Delivery::Messages, _) => Self::Binary(BytesMut::new()),
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 #![cfg(feature = "tokio")]
 
 mod adapter;
+mod cancel;
 mod deadlines;
 mod ending;
 mod fragments;
+mod opening;
 mod pipe;
 mod session;
 

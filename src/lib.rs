@@ -60,7 +60,7 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "rooms"))]
 mod log;
 mod mask;
 mod message;

@@ -157,8 +157,7 @@ async fn chat(app: App, room: String, name: Name, socket: Socket) {
     });
     if let Err(error) = joined {
         eprintln!("{} cannot join {room}: {error}", person.id);
-        let frame = CloseFrame::from(CloseCode::TRY_AGAIN_LATER);
-        session.close(frame).await;
+        session.close(CloseCode::TRY_AGAIN_LATER).await;
         return;
     }
     member.to(&*room).send(ToClient::Joined(&person).encode());

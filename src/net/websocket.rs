@@ -813,7 +813,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.start_close(CloseFrame::from(CloseCode::NORMAL))?;
+        self.start_close(CloseCode::NORMAL)?;
         self.poll_receive(cx, |_| ControlFlow::<()>::Continue(()))
             .map_ok(drop)
     }

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Most cases end in an error, and that is what they are for.
         let _ = echo(connect(&url).await?).await;
     }
-    let url = format!("{url}/updateReports?agent={agent}&shutdownOnComplete=true");
+    let url = format!("{url}/updateReports?agent={agent}");
     connect(&url).await?.close(None).await?;
     println!("{count} cases");
     Ok(())
@@ -39,8 +39,10 @@ async fn echo(mut socket: WebSocket<TcpStream>) -> Result<(), wsroom::Error> {
 }
 
 async fn connect(url: &str) -> Result<WebSocket<TcpStream>, wsroom::Error> {
-    // Group 9 has messages of 16 MiB.
-    let config = Config::default().max_message_size(64 << 20);
+    // Group 9 has messages of 16 MiB, and of 65,536 fragments.
+    let config = Config::default()
+        .max_message_size(64 << 20)
+        .max_fragments(1 << 17);
     let (socket, _) = wsroom::net::connect_with(url, &Upgrade::default(), config).await?;
     Ok(socket)
 }

@@ -32,7 +32,9 @@ async fn echo(stream: TcpStream) -> Result<(), wsroom::Error> {
     Ok(())
 }
 
-/// Group 9 has messages of 16 MiB.
+/// Group 9 has messages of 16 MiB, and of 65,536 fragments.
 fn config() -> Config {
-    Config::default().max_message_size(64 << 20)
+    Config::default()
+        .max_message_size(64 << 20)
+        .max_fragments(1 << 17)
 }

@@ -9,8 +9,8 @@
 
 use std::error::Error;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use wsroom::{CloseCode, CloseFrame, CloseInfo, Message, Session};
+use tokio::runtime::Handle;
+use wsroom::{CloseCode, CloseFrame, Message, Session};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -20,10 +20,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut session = Session::spawn(socket);
 
     let outbox = session.outbox().clone();
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if outbox.queue(line).await.is_err() {
+    let runtime = Handle::current();
+    // A thread, because a read of the terminal cannot be interrupted: it ends with the program.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if runtime.block_on(outbox.queue(line)).is_err() {
                 return;
             }
         }
@@ -40,9 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     if let Some(info) = session.closed().await {
         eprintln!("{info}");
-        eprintln!("close code {}", CloseInfo::code(&info));
+        eprintln!("close code {}", info.code());
     }
-    outcome?;
-    // The thread that reads the terminal cannot be interrupted.
-    std::process::exit(0);
+    Ok(outcome?)
 }

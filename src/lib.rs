@@ -1,5 +1,56 @@
-//! WebSocket (RFC 6455) with rooms.
+//! WebSocket (RFC 6455) with rooms: a core without I/O, an adapter for tokio, and rooms on top.
+//!
+//! | to do what | begin with |
+//! |---|---|
+#![cfg_attr(
+    feature = "tokio",
+    doc = "| accept or open a connection | [`accept`], [`connect`], [`WebSocket`] |",
+    doc = "| look at the request first | [`Incoming`], [`net::Server`] |",
+    doc = "| send from many tasks | [`Session`], [`Outbox`] |"
+)]
+#![cfg_attr(
+    feature = "rooms",
+    doc = "| rooms, broadcast, who is here | [`Hub`], [`Member`], [`rooms`] |"
+)]
+//! | set limits and deadlines | [`Config`], [`Upgrade`] |
+//! | use another runtime, or none | [`Connection`], [`handshake`] |
+//!
+//! ```
+//! # #[cfg(feature = "tokio")]
+//! async fn echo(stream: tokio::net::TcpStream) -> Result<(), wsroom::Error> {
+//!     let mut socket = wsroom::accept(stream).await?;
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.feed(message).await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Layers
+//!
+//! Leaves are files, layers are folders. An arrow points at what may be used:
+//!
+//! ```text
+//! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
+//! outbox ─▶ protocol::PreparedMessage, protocol::CloseInfo
+//! protocol ─▶ agreed, frame, mask           handshake ─▶ agreed
+//!
+//! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
+//! ```
+//!
+//! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net` and
+//! `rooms` log through `log`.
+//!
+//! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
+//! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without
+//! I/O, clock or runtime. tokio's I/O is in `net` only; `outbox` and `rooms` use its locks.
+//!
+//! # Features
+//!
+//! `tokio` and `rooms` are on by default; `json`, `tracing`, `hyper` and `axum` are not. A feature
+//! only adds to the interface.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod agreed;
@@ -9,6 +60,8 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+mod log;
 mod mask;
 mod message;
 #[cfg(feature = "tokio")]
@@ -35,3 +88,12 @@ pub use protocol::{
 #[cfg(feature = "rooms")]
 pub use rooms::{Hub, Member, MemberId};
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};
+
+#[cfg(all(feature = "axum", feature = "json", feature = "rooms"))]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
+/// The code of the README is compiled.
+#[cfg(all(doctest, feature = "tokio", feature = "rooms"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -236,11 +236,14 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued and closes the connection: for a peer that does not keep up.
-    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) {
+    /// Drops what is queued and closes the connection: for a peer that does not keep up. Overtakes
+    /// an order to close that still waits behind the queue. `false` if nothing could be put in
+    /// before either.
+    pub fn evict(&self, frame: impl Into<Option<CloseFrame>>) -> bool {
         let mut queue = self.shared.lock();
+        let first = !queue.refuses();
         if matches!(queue.close, CloseOrder::Taken) {
-            return;
+            return first;
         }
         queue.close = CloseOrder::Ordered(frame.into());
         queue.kept = Some(queue.taken);
@@ -248,6 +251,7 @@ impl Outbox {
         let dropped = std::mem::take(&mut queue.messages);
         self.shared.wake_all(queue);
         drop(dropped);
+        first
     }
 
     /// Waits until the connection is closed, whichever side closed it, and says how it ended. That
@@ -361,12 +365,13 @@ impl OutboxReader {
             return Poll::Pending;
         }
         let mut bytes = 0;
-        while bytes < budget
-            && let Some(outgoing) = queue.messages.pop_front()
-        {
+        while let Some(outgoing) = queue.messages.pop_front() {
             bytes += outgoing.len();
             queue.taken += 1;
             batch.push(outgoing);
+            if bytes >= budget {
+                break;
+            }
         }
         queue.bytes = queue.bytes.saturating_sub(bytes);
         if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
@@ -416,7 +421,9 @@ impl OutboxReader {
         let mut queue = self.shared.lock();
         queue.reader_gone = true;
         queue.bytes = 0;
-        let dropped = std::mem::take(&mut queue.messages);
+        // The waker too: it would keep the memory of the connection's task for as long as anyone
+        // has an outbox.
+        let dropped = (std::mem::take(&mut queue.messages), queue.reader.take());
         drop(queue);
         self.shared.progress.notify_waiters();
         drop(dropped);

@@ -1,6 +1,7 @@
 //! §5.5.1 and §7: the closing handshake, its codes, its races and its deadline.
 
 mod common {
+    pub(crate) mod answers;
     pub(crate) mod events;
     pub(crate) mod frames;
     pub(crate) mod output;
@@ -9,11 +10,11 @@ mod common {
 
 use std::time::{Duration, Instant};
 
+use common::answers::{connection_with, frame_from};
 use common::events::{OwnedEvent, receive};
 use common::frames::frame_to;
 use common::output::written;
 use common::pair::Pair;
-use wsroom::frame::MaskKey;
 use wsroom::protocol::State;
 use wsroom::{
     Agreed, CloseCause, CloseCode, CloseFrame, Config, Connection, ProtocolError, Role, SendError,
@@ -397,17 +398,6 @@ fn may_travel(code: u16) -> bool {
     }
 }
 
-fn frame_from(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let peer = match role {
-        Role::Client => Role::Server,
-        Role::Server => Role::Client,
-    };
-    frame_to(peer, first, payload)
-}
-
-/// Masks with the key of `frame_to`, so that what is written can be compared.
 fn connection(role: Role) -> Connection {
-    let mut connection = Connection::new(role, Agreed::default(), Config::default());
-    connection.fix_mask_key(MaskKey::new([0x37, 0xfa, 0x21, 0x3d]));
-    connection
+    connection_with(role, Config::default())
 }

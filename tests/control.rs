@@ -1,6 +1,7 @@
 //! §5.5.2, §5.5.3: Ping and Pong, and the keepalive that is made of them.
 
 mod common {
+    pub(crate) mod answers;
     pub(crate) mod events;
     pub(crate) mod frames;
     pub(crate) mod output;
@@ -10,13 +11,14 @@ mod common {
 use std::time::Duration;
 
 use bytes::Buf;
+use common::answers::{connection_with, frame_from};
 use common::events::{OwnedEvent, receive};
 use common::frames::frame_to;
 use common::output::written;
 use common::pair::Pair;
-use wsroom::frame::{FrameHeader, MaskKey};
+use wsroom::frame::FrameHeader;
 use wsroom::protocol::State;
-use wsroom::{Agreed, CloseCause, CloseCode, Config, Connection, Message, Role};
+use wsroom::{CloseCause, CloseCode, Config, Connection, Message, Role};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +34,7 @@ fn a_ping_is_answered_with_its_payload() {
                 let outcomes = receive(&mut connection, ping.chunks(step));
                 assert_eq!(outcomes, [Ok(OwnedEvent::Ping(payload.to_vec()))]);
                 let pong = written(&mut connection);
-                assert_eq!(pong, frame_to(role.peer(), 0x8a, payload));
+                assert_eq!(pong, frame_from(role, 0x8a, payload));
             }
         }
     }
@@ -47,7 +49,7 @@ fn each_ping_of_a_few_is_answered() {
         for i in 0..10 {
             let ping = frame_to(role, 0x89, &[i]);
             receive(&mut connection, [&ping[..]]);
-            pongs.extend(frame_to(role.peer(), 0x8a, &[i]));
+            pongs.extend(frame_from(role, 0x8a, &[i]));
         }
         assert_eq!(written(&mut connection), pongs);
     }
@@ -61,7 +63,7 @@ fn a_pong_that_nobody_asked_for_is_not_answered() {
         let pong = frame_to(role, 0x8a, b"hello");
         let outcomes = receive(&mut connection, [&pong[..]]);
         assert_eq!(outcomes, [Ok(OwnedEvent::Pong(b"hello".into(), None))]);
-        assert_eq!(written(&mut connection), []);
+        assert!(written(&mut connection).is_empty());
         assert_eq!(connection.state(), State::Open);
     }
 }
@@ -81,7 +83,7 @@ fn a_flood_of_pings_queues_a_bounded_number_of_pongs_and_answers_the_newest() {
             assert!(connection.receive(&mut input).unwrap().is_some());
             assert!(connection.output_len() <= connection.config().limits().max_queued_pongs + 131);
         }
-        let newest = frame_to(role.peer(), 0x8a, b"newest");
+        let newest = frame_from(role, 0x8a, b"newest");
         let pongs = written(&mut connection);
         assert!(pongs.ends_with(&newest));
         let (header, len) = FrameHeader::parse(&pongs).unwrap().unwrap();
@@ -93,10 +95,7 @@ fn a_flood_of_pings_queues_a_bounded_number_of_pongs_and_answers_the_newest() {
 
         let ping = frame_to(role, 0x89, b"later");
         receive(&mut connection, [&ping[..]]);
-        assert_eq!(
-            written(&mut connection),
-            frame_to(role.peer(), 0x8a, b"later")
-        );
+        assert_eq!(written(&mut connection), frame_from(role, 0x8a, b"later"));
     }
 }
 
@@ -118,6 +117,22 @@ fn a_pong_that_was_held_back_leaves_although_data_always_waits() {
     assert_eq!(wire.windows(8).filter(|bytes| bytes == newest).count(), 1);
 }
 
+/// §5.5.1, §5.5.3: a Pong that was held back does not follow a Close that ends everything.
+#[test]
+fn the_last_frame_after_a_flood_of_pings_is_the_close() {
+    for role in ROLES {
+        for last in [&frame_to(role, 0x88, b"\x03\xe8")[..], b"\x83"] {
+            let mut connection = connection(role);
+            let pings = frame_to(role, 0x89, &[0x70; 125]).repeat(1000);
+            receive(&mut connection, [&pings[..]]);
+            receive(&mut connection, [last]);
+            let close = connection.close_info().unwrap().sent.unwrap();
+            let body = [&close.code.get().to_be_bytes(), close.reason.as_bytes()].concat();
+            assert!(written(&mut connection).ends_with(&frame_from(role, 0x88, &body)));
+        }
+    }
+}
+
 /// P1: after our Close Pings are still answered, after the peer's not.
 #[test]
 fn a_ping_is_answered_until_the_peer_has_closed() {
@@ -127,15 +142,12 @@ fn a_ping_is_answered_until_the_peer_has_closed() {
         written(&mut connection);
         let ping = frame_to(role, 0x89, b"late");
         receive(&mut connection, [&ping[..]]);
-        assert_eq!(
-            written(&mut connection),
-            frame_to(role.peer(), 0x8a, b"late")
-        );
+        assert_eq!(written(&mut connection), frame_from(role, 0x8a, b"late"));
 
         let wire = [frame_to(role, 0x88, b""), ping].concat();
         let outcomes = receive(&mut connection, [&wire[..]]);
         assert_eq!(outcomes, [Ok(OwnedEvent::Close(1005, String::new()))]);
-        assert_eq!(written(&mut connection), []);
+        assert!(written(&mut connection).is_empty());
     }
 }
 
@@ -194,7 +206,7 @@ fn a_peer_that_is_silent_after_a_ping_is_given_up() {
         connection.handle_timeout(now);
         connection.handle_timeout(now + 20 * SECOND);
         let ping = written(&mut connection);
-        assert_eq!(ping, frame_to(role.peer(), 0x89, &[0; 8]));
+        assert_eq!(ping, frame_from(role, 0x89, &[0; 8]));
         connection.handle_timeout(now + 39 * SECOND);
         assert_eq!(connection.state(), State::Open);
         assert_eq!(connection.next_timeout(), Some(now + 40 * SECOND));
@@ -267,19 +279,6 @@ fn a_peer_that_is_idle_for_too_long_is_closed() {
     assert_eq!(info.sent.unwrap().code, CloseCode::GOING_AWAY);
 }
 
-trait Peer {
-    fn peer(self) -> Role;
-}
-
-impl Peer for Role {
-    fn peer(self) -> Role {
-        match self {
-            Role::Client => Role::Server,
-            Role::Server => Role::Client,
-        }
-    }
-}
-
 /// No keepalive, so that only the test's own frames travel.
 fn quiet() -> Config {
     Config::default().ping_interval(None).idle_timeout(None)
@@ -287,11 +286,4 @@ fn quiet() -> Config {
 
 fn connection(role: Role) -> Connection {
     connection_with(role, quiet())
-}
-
-/// Masks with the key of `frame_to`, so that what is written can be compared.
-fn connection_with(role: Role, config: Config) -> Connection {
-    let mut connection = Connection::new(role, Agreed::default(), config);
-    connection.fix_mask_key(MaskKey::new([0x37, 0xfa, 0x21, 0x3d]));
-    connection
 }

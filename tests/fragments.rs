@@ -113,7 +113,7 @@ fn control_frames_come_between_the_pieces() {
     }
 }
 
-/// A message is given out in the form in which it began.
+/// A message is given out in the form in which it began, or whole if nothing of it was given yet.
 #[test]
 fn the_form_of_delivery_changes_between_messages_only() {
     for role in ROLES {
@@ -126,13 +126,16 @@ fn the_form_of_delivery_changes_between_messages_only() {
         let outcomes = receive(&mut connection, [&message[header..]]);
         assert_eq!(outcomes, [Ok(OwnedEvent::Binary(b"abc".into()))]);
 
+        let mut outcomes = receive(&mut connection, [&message[..=header]]);
+        connection.set_delivery(Delivery::Messages);
+        outcomes.extend(receive(&mut connection, [&message[header + 1..]]));
+        assert_eq!(joined(&outcomes), [Ok(OwnedEvent::Binary(b"abc".into()))]);
+        assert_eq!(outcomes.len(), 3);
+
+        connection.set_delivery(Delivery::Fragments);
         assert_eq!(receive(&mut connection, [&message[..header]]), []);
         connection.set_delivery(Delivery::Messages);
         let outcomes = receive(&mut connection, [&message[header..]]);
-        assert_eq!(joined(&outcomes), [Ok(OwnedEvent::Binary(b"abc".into()))]);
-        assert_eq!(outcomes.len(), 2);
-
-        let outcomes = receive(&mut connection, [&message[..]]);
         assert_eq!(outcomes, [Ok(OwnedEvent::Binary(b"abc".into()))]);
     }
 }

@@ -118,6 +118,32 @@ fn a_message_may_have_its_number_of_fragments_and_no_more() {
     }
 }
 
+/// §5.5, G4: a control frame is no part of a message, full as that may be.
+#[test]
+fn control_frames_are_not_measured_by_the_limits_of_messages() {
+    let config = Config::default()
+        .max_frame_size(4)
+        .max_message_size(4)
+        .max_fragments(2);
+    for role in ROLES {
+        let wire = [
+            frame_to(role, 0x02, b"abcd"),
+            frame_to(role, 0x00, b""),
+            frame_to(role, 0x89, &[7; 125]),
+            frame_to(role, 0x8a, &[7; 125]),
+            frame_to(role, 0x88, b"\x03\xe8reason"),
+        ]
+        .concat();
+        let outcomes = receive(&mut connection(role, config), [&wire[..]]);
+        let expected = [
+            Ok(OwnedEvent::Ping(vec![7; 125])),
+            Ok(OwnedEvent::Pong(vec![7; 125], None)),
+            Ok(OwnedEvent::Close(1000, "reason".into())),
+        ];
+        assert_eq!(outcomes, expected);
+    }
+}
+
 /// L1: a limit holds for each message, not for the connection.
 #[test]
 fn limits_begin_anew_with_each_message() {

@@ -1,6 +1,7 @@
 //! §5.1 to §5.6: what a connection encodes, and what it refuses to.
 
 mod common {
+    pub(crate) mod answers;
     pub(crate) mod events;
     pub(crate) mod frames;
     pub(crate) mod output;
@@ -10,11 +11,11 @@ mod common {
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use common::answers::{connection_with, frame_from};
 use common::events::OwnedEvent;
-use common::frames::frame_to;
 use common::output::written;
 use common::pair::Pair;
-use wsroom::frame::{FrameHeader, MaskKey, OpCode};
+use wsroom::frame::{FrameHeader, OpCode};
 use wsroom::protocol::Fragment;
 use wsroom::{Agreed, Config, Connection, Message, PreparedMessage, Role, SendError};
 
@@ -264,17 +265,6 @@ fn fragment(opcode: OpCode, fin: bool, payload: &[u8]) -> Fragment {
     }
 }
 
-fn frame_from(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let peer = match role {
-        Role::Client => Role::Server,
-        Role::Server => Role::Client,
-    };
-    frame_to(peer, first, payload)
-}
-
-/// Masks with the key of `frame_to`, so that what is written can be compared.
 fn connection(role: Role) -> Connection {
-    let mut connection = Connection::new(role, Agreed::default(), Config::default());
-    connection.fix_mask_key(MaskKey::new([0x37, 0xfa, 0x21, 0x3d]));
-    connection
+    connection_with(role, Config::default())
 }

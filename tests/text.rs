@@ -172,7 +172,7 @@ fn assert_outcome(frames: &[(u8, &[u8])], expected: &Result<OwnedEvent, Protocol
             let outcomes = receive(&mut connection(role), wire.chunks(step));
             assert_eq!(
                 outcomes,
-                [expected.clone()],
+                std::slice::from_ref(expected),
                 "{frames:x?}, pieces of {step}"
             );
         }

@@ -30,17 +30,16 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wsroom::rooms::Profile;
-use wsroom::{
-    Agreed, CloseCode, CloseFrame, Config, Hub, Message, Role, Session, Upgrade, WebSocket,
-};
+use wsroom::{Agreed, CloseCode, CloseFrame, Config, Hub, Role, Session, Upgrade, WebSocket};
 
 use history::Histories;
-use protocol::{FromClient, Name, ToClient};
+use protocol::{FromClient, Name, Person, ToClient};
 
 #[derive(Clone)]
 struct App {
@@ -52,41 +51,60 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = match std::env::args().nth(1) {
+    let port = match std::env::args().skip(1).last() {
         Some(port) => port.parse()?,
         None => 8181,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("chat on http://{}/", listener.local_addr()?);
 
+    // Small messages are not to wait for each other.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            eprintln!("cannot set TCP_NODELAY: {error}");
+        }
+    });
+
     let (alive, mut all_ended) = mpsc::channel(1);
-    let app = App {
-        hub: Hub::new(),
-        histories: Histories::default(),
-        _alive: alive,
-    };
-    let hub = app.hub.clone();
+    let hub = Hub::new();
     let router = Router::new()
         .route("/", get(page))
         .route("/r/{room}", get(page))
         .route("/ws/{room}", get(join))
         .route("/rooms/{room}", post(post_message))
         .route("/echo", get(echo))
-        .with_state(app);
+        .with_state(App {
+            hub: hub.clone(),
+            histories: Histories::default(),
+            _alive: alive,
+        });
 
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            if let Err(error) = tokio::signal::ctrl_c().await {
-                eprintln!("cannot wait for Ctrl-C: {error}");
-                std::future::pending::<()>().await;
-            }
-            let frame = CloseFrame::new(CloseCode::GOING_AWAY, "server is restarting");
-            println!("closing {} connections", hub.close_all(frame));
-        })
-        .await?;
-    // The router is gone, so only connections hold a sender now.
-    let _ = tokio::time::timeout(Duration::from_secs(5), all_ended.recv()).await;
-    Ok(())
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let ended = async {
+        served.await?;
+        // The router is gone, so only connections hold a sender now.
+        all_ended.recv().await;
+        Ok(())
+    };
+    let interrupted = async {
+        tokio::signal::ctrl_c().await?;
+        drop(stop);
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "server is restarting");
+        println!("closing {} connections", hub.close_all(frame.clone()));
+        // Who is on the way in gets the same. After that time nobody is waited for any more.
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hub.close_all(frame.clone());
+        }
+        Ok(())
+    };
+    tokio::select! {
+        outcome = ended => outcome,
+        outcome = interrupted => outcome,
+    }
 }
 
 async fn page() -> Html<&'static str> {
@@ -110,10 +128,10 @@ async fn join(
         return response;
     };
     let Some(name) = query.name.as_deref().and_then(Name::parse) else {
-        return bad_request("a name of 1 to 32 characters is needed\n");
+        return bad_request("a name of 1 to 32 characters is needed");
     };
     if !protocol::is_room(&room) {
-        return bad_request("a room has 1 to 64 letters, digits, hyphens and underscores\n");
+        return bad_request(NO_ROOM);
     }
     tokio::spawn(async move {
         match pending.socket().await {
@@ -130,75 +148,66 @@ async fn chat(app: App, room: String, name: Name, socket: Socket) {
     let profile = Profile::new().data(name.clone());
     let member = app.hub.attach_with(session.outbox().clone(), profile);
     let id = member.id().to_string();
+    let person = Person { id, name };
 
     let joined = app.histories.with(&room, |history| {
         member.join_with(&room, |others| {
-            [ToClient::welcome(&member, &room, others, history).encode()]
+            [ToClient::welcome(&person, &room, others, history).encode()]
         })
     });
     if let Err(error) = joined {
-        eprintln!("{id} cannot join {room}: {error}");
-        session
-            .outbox()
-            .close(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+        eprintln!("{} cannot join {room}: {error}", person.id);
+        let frame = CloseFrame::from(CloseCode::TRY_AGAIN_LATER);
+        session.close(frame).await;
         return;
     }
-    member
-        .to(&*room)
-        .send(ToClient::joined(&id, &name).encode());
+    member.to(&*room).send(ToClient::Joined(&person).encode());
 
-    loop {
-        match session.recv().await {
-            Ok(Some(message)) => receive(&app, &room, &id, &name, &session, &message).await,
-            Ok(None) => break,
-            Err(error) => {
-                eprintln!("{id} in {room}: {error}");
-                break;
-            }
-        }
+    if let Err(error) = converse(&app, &room, &person, &mut session).await {
+        eprintln!("{} in {room}: {error}", person.id);
     }
+
     drop(member);
     app.histories.forget_if_empty(&app.hub, &room);
-    app.hub.to(&*room).send(ToClient::left(&id, &name).encode());
+    app.hub.to(&*room).send(ToClient::Left(&person).encode());
 }
 
-/// Does what a client asks for; what cannot be done is answered and logged, and the connection
-/// lives.
-async fn receive(
+/// Does what a client asks for, until the connection ends. What cannot be done is answered and
+/// logged, and the connection lives.
+async fn converse(
     app: &App,
     room: &str,
-    id: &str,
-    name: &Name,
-    session: &Session,
-    message: &Message,
-) {
-    let answer = match FromClient::decode(message) {
-        Ok(FromClient::Message { text }) => {
-            app.histories.send(&app.hub, room, id, name, text);
-            return;
-        }
-        Ok(FromClient::Ping { n }) => ToClient::Pong { n },
-        Err(error) => {
-            eprintln!("{id} in {room}: {error}");
-            ToClient::Error { error }
-        }
-    };
-    // A connection that ended meanwhile is noticed by who receives.
-    let _ = session.queue(answer.encode()).await;
+    person: &Person,
+    session: &mut Session,
+) -> Result<(), wsroom::Error> {
+    while let Some(message) = session.recv().await? {
+        let answer = match FromClient::decode(&message) {
+            Ok(FromClient::Message { text }) => {
+                app.histories.send(&app.hub, room, person, text);
+                continue;
+            }
+            Ok(FromClient::Ping { n }) => ToClient::Pong { n },
+            Err(error) => {
+                eprintln!("{} in {room}: {error}", person.id);
+                ToClient::Error { error }
+            }
+        };
+        // A connection that ended meanwhile is noticed by `recv`.
+        let _ = session.queue(answer.encode()).await;
+    }
+    Ok(())
 }
 
 /// Sends a message to a room from HTTP: no socket is needed for it.
 async fn post_message(State(app): State<App>, Path(room): Path<String>, body: String) -> Response {
+    if !protocol::is_room(&room) {
+        return bad_request(NO_ROOM);
+    }
     let text = match protocol::check_text(body.trim()) {
         Ok(text) => text,
         Err(error) => return bad_request(error),
     };
-    if !protocol::is_room(&room) {
-        return bad_request("no such room");
-    }
-    let report = app
-        .histories
-        .send(&app.hub, &room, "http", &Name::http(), text);
+    let report = app.histories.send(&app.hub, &room, &Person::http(), text);
     axum::Json(serde_json::json!({ "delivered": report.queued })).into_response()
 }
 
@@ -209,7 +218,7 @@ async fn echo(State(app): State<App>, mut request: Request) -> Response {
         return response;
     };
     if pending.agreed.protocol().is_none() {
-        return bad_request("the subprotocol is echo\n");
+        return bad_request("the subprotocol is echo");
     }
     tokio::spawn(async move {
         match pending.socket().await {
@@ -265,6 +274,8 @@ fn upgrade(request: &mut Request, upgrade: &Upgrade) -> (Response, Option<Pendin
     }
 }
 
+const NO_ROOM: &str = "a room has 1 to 64 letters, digits, hyphens and underscores";
+
 fn bad_request(text: &'static str) -> Response {
-    (StatusCode::BAD_REQUEST, text).into_response()
+    (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response()
 }

@@ -94,6 +94,8 @@ pub enum HandshakeError {
     RepeatedProtocol,
     /// More than 64 subprotocols are offered.
     TooManyProtocols,
+    /// The request is a good one, but the HTTP server that read it cannot hand its connection over.
+    NotUpgradable,
 
     // Faults in a list of extensions, met by both sides.
     /// Sec-WebSocket-Extensions does not follow the grammar (§9.1).
@@ -232,6 +234,7 @@ impl HandshakeError {
             | Self::UrlUserinfo
             | Self::UrlHost
             | Self::UrlPort
+            | Self::NotUpgradable
             | Self::HeaderName
             | Self::HeaderValue
             | Self::ReservedHeader
@@ -280,6 +283,7 @@ impl fmt::Display for HandshakeError {
             Self::ProtocolSyntax => "Sec-WebSocket-Protocol is not a list of tokens",
             Self::RepeatedProtocol => "subprotocol is offered twice",
             Self::TooManyProtocols => "too many subprotocols",
+            Self::NotUpgradable => "HTTP server cannot hand the connection over",
             Self::ExtensionSyntax => "Sec-WebSocket-Extensions does not follow the grammar",
             Self::TooManyExtensions => "too many extensions",
             Self::Refused(response) => {

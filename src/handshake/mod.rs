@@ -47,6 +47,7 @@ pub use error::HandshakeError;
 pub use headers::{ExtensionOffer, extension_offers};
 pub use http1::{RequestHead, ResponseHead, encode_accepted, encode_response, expects_continue};
 pub use refusal::Refusal;
+pub use server::protocol_offers;
 
 use std::time::Duration;
 

@@ -108,25 +108,40 @@ impl Upgrade {
     }
 
     /// The first of our subprotocols that is offered (§4.2.2, item 5).
-    fn choose_protocol(&self, headers: &HeaderMap) -> Result<Option<&str>, HandshakeError> {
-        let mut offered = Vec::new();
-        for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
-            let name = token(element).ok_or(HandshakeError::ProtocolSyntax)?;
-            // §4.1, item 10: the names are unique.
-            if offered.contains(&name) {
-                return Err(HandshakeError::RepeatedProtocol);
-            }
-            if offered.len() == MAX_PROTOCOLS {
-                return Err(HandshakeError::TooManyProtocols);
-            }
-            offered.push(name);
-        }
-        if offered.is_empty() && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(HandshakeError::ProtocolSyntax);
-        }
+    pub(crate) fn choose_protocol(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<&str>, HandshakeError> {
+        let offered = protocol_offers(headers)?;
         let mut ours = self.protocols.iter().map(String::as_str);
         Ok(ours.find(|name| offered.contains(name)))
     }
+}
+
+/// Reads the subprotocols that a request offers, in the client's order of preference.
+///
+/// # Errors
+///
+/// [`ProtocolSyntax`](HandshakeError::ProtocolSyntax) for a value that is not a list of tokens,
+/// [`RepeatedProtocol`](HandshakeError::RepeatedProtocol),
+/// [`TooManyProtocols`](HandshakeError::TooManyProtocols).
+pub fn protocol_offers(headers: &HeaderMap) -> Result<Vec<&str>, HandshakeError> {
+    let mut offered = Vec::new();
+    for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
+        let name = token(element).ok_or(HandshakeError::ProtocolSyntax)?;
+        // §4.1, item 10: the names are unique.
+        if offered.contains(&name) {
+            return Err(HandshakeError::RepeatedProtocol);
+        }
+        if offered.len() == MAX_PROTOCOLS {
+            return Err(HandshakeError::TooManyProtocols);
+        }
+        offered.push(name);
+    }
+    if offered.is_empty() && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Err(HandshakeError::ProtocolSyntax);
+    }
+    Ok(offered)
 }
 
 /// The most subprotocols of a request that are read. Each is compared with those before it.

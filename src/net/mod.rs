@@ -4,21 +4,32 @@
 //! socket, the buffers, the clock and the waiting.
 //!
 //! ```text
-//!   connect, accept, Incoming ──▶ WebSocket<S>  one task owns it: recv, feed, send, close
+//!   connect, accept, Incoming,
+//!   Server, hyper, axum ────────▶ WebSocket<S>  one task owns it: recv, feed, send, close
 //!                                      │
-//!                                      ▼ Session::new
+//!                                      ▼ Session::spawn
 //!                  many tasks ──▶ Outbox ─▶ a task of its own ─▶ Session::recv
 //! ```
+//!
+//! A request comes from a stream ([`accept`]; [`Incoming`], to look at it first), from the small
+//! [`Server`], or, with the features of these names, from hyper or axum (the modules `hyper` and
+//! `axum`).
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod client;
 mod error;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod input;
+mod listener;
 mod server;
 mod session;
 mod websocket;
 
 pub use client::{connect, connect_over, connect_with};
 pub use error::Error;
+pub use listener::{Arrival, Server};
 pub use server::{Incoming, accept};
 pub use session::{Session, SessionConfig};
 pub use websocket::{SocketEvent, WebSocket};

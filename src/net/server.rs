@@ -11,6 +11,7 @@ use super::error::Error;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
+use crate::log::debug;
 use crate::protocol::{Config, Role};
 
 /// Accepts a WebSocket on a stream, with the default [`Upgrade`] and [`Config`].
@@ -121,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Ok(Err(error)) => return Err(error),
             Err(_) => HandshakeError::TimedOut,
         };
+        debug!(status = %error.status(), error = %error, "handshake refused");
         // Why it was refused is known, whether or not the peer takes the answer.
         let _ = refuse(&mut stream, time, &error.response()).await;
         Err(error.into())
@@ -148,8 +150,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         let (response, agreed) = match upgrade.accept(&self.request) {
             Ok(accepted) => accepted,
             Err(error) => {
+                debug!(status = %error.status(), error = %error, "handshake refused");
                 // As in `read`.
-                let _ = self.reject(&error.response()).await;
+                let _ = refuse(&mut self.stream, self.time, &error.response()).await;
                 return Err(error.into());
             }
         };
@@ -169,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// A dropped call drops the stream.
     pub async fn reject<B: AsRef<[u8]>>(mut self, response: &Response<B>) -> Result<(), Error> {
+        debug!(status = %response.status(), "handshake rejected by the application");
         refuse(&mut self.stream, self.time, response).await
     }
 

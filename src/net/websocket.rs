@@ -19,6 +19,7 @@ use super::input::Input;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
 use crate::frame::OpCode;
+use crate::log::debug;
 use crate::message::Message;
 use crate::protocol::{
     CloseCause, CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedMessage, Role,
@@ -138,6 +139,7 @@ impl<S> WebSocket<S> {
     ///
     /// `unread` are bytes that came behind the request or the response; they are the first frames.
     pub fn new(stream: S, role: Role, agreed: Agreed, config: Config, unread: &[u8]) -> Self {
+        debug!("connection opened");
         Self {
             stream,
             connection: Connection::new(role, agreed, config),
@@ -760,15 +762,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The transport is no use any more. After a closing handshake that is no loss.
     fn lose(&mut self) {
         self.connection.receive_eof();
-        self.phase = Phase::Ended;
-        self.input.clear();
+        self.enter_ended();
     }
 
     /// Ends the stream. What is to be said is said, so how that goes no longer matters.
     fn end(&mut self, cx: &mut Context<'_>) {
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.enter_ended();
+    }
+
+    fn enter_ended(&mut self) {
         self.phase = Phase::Ended;
         self.input.clear();
+        if let Some(info) = self.connection.close_info() {
+            debug!(how = %info, "connection ended");
+        }
     }
 }
 

@@ -57,7 +57,6 @@ impl Keepalive {
         if matches!(self.close, CloseDeadline::Open) {
             self.close = CloseDeadline::Begun;
         }
-        (self.ping_due, self.pong_due, self.idle_due) = (None, None, None);
     }
 
     /// When the Ping that a Pong with this payload answers was made.

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::close::{CloseCode, CloseFrame};
+use crate::log::debug;
 use crate::outbox::{Outbox, QueueError};
 use crate::protocol::PreparedMessage;
-use crate::utf8::Utf8Bytes;
 
 use super::hooks::LeaveReason;
 use super::hub::Hub;
@@ -138,8 +138,8 @@ impl<'a> Broadcast<'a> {
     /// Puts the message into the outbox of each target, and says how that went.
     ///
     /// The message is encoded once. No member makes this wait: whose outbox is full is evicted.
-    /// The rooms are locked meanwhile, about 0.1 µs for a member; a join, leave or other message
-    /// of the same room waits for that.
+    /// The rooms are locked meanwhile: a join, a leave or another message of the same room waits.
+    /// What that costs is said in the [module](super).
     pub fn send(self, message: impl Into<PreparedMessage>) -> Report {
         self.deliver(&message.into())
     }
@@ -168,9 +168,13 @@ impl<'a> Broadcast<'a> {
                 }
             }
         }
-        let Delivery { report, slow, .. } = delivery;
+        let Delivery {
+            report, mut slow, ..
+        } = delivery;
+        slow.sort_unstable_by_key(|member| member.id);
         for member in slow {
-            registry.detach(&member, LeaveReason::Evicted);
+            debug!(member = %member.id, "slow member disconnected");
+            self.hub.detach(&member, LeaveReason::Evicted);
         }
         report
     }
@@ -251,13 +255,13 @@ impl Delivery<'_> {
         };
         match queued {
             Ok(()) => self.report.queued += 1,
-            Err(QueueError::Full) => {
-                // At once, so that nothing is put in behind the message that is lost.
-                evict(&member.outbox);
+            // At once, so that nothing is put in behind the message that is lost.
+            Err(QueueError::Full) if evict(&member.outbox) => {
                 self.report.evicted += 1;
                 self.slow.push(Arc::clone(member));
             }
-            Err(QueueError::Closed) => self.report.closed += 1,
+            // In the second case, another thread was faster to evict it.
+            Err(QueueError::Closed | QueueError::Full) => self.report.closed += 1,
         }
     }
 }
@@ -278,13 +282,15 @@ impl Gate {
         }
     }
 
+    /// Takes as much as the outbox would if it were empty.
     fn hold(&mut self, outbox: &Outbox, message: &PreparedMessage) -> Result<(), QueueError> {
         if outbox.is_closed() {
             return Err(QueueError::Closed);
         }
         let limits = outbox.limits();
         let bytes = self.bytes.saturating_add(message.len());
-        if self.held.len() >= limits.max_messages || bytes > limits.max_bytes {
+        let fits = self.held.len() < limits.max_messages && bytes <= limits.max_bytes;
+        if !fits && !self.held.is_empty() {
             return Err(QueueError::Full);
         }
         self.held.push(message.clone());
@@ -299,8 +305,7 @@ impl Gate {
     }
 }
 
-/// Closes a connection that does not keep up.
-pub(super) fn evict(outbox: &Outbox) {
-    const REASON: Utf8Bytes = Utf8Bytes::from_static("too slow");
-    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON));
+/// Closes a connection that does not keep up. `false` if it was closing before.
+pub(super) fn evict(outbox: &Outbox) -> bool {
+    outbox.evict(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "slow consumer"))
 }

@@ -3,62 +3,63 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use super::hub::Hub;
 use super::member::MemberInfo;
 use super::registry::lock;
 use super::room::RoomName;
 
 /// Called when members join and leave rooms, and when rooms come and go. All do nothing by default.
 ///
-/// For one room, the calls come one at a time and in the order of what happened: `room_created`,
-/// `joined`, …, `left`, `room_removed`, also when the room comes again. Calls for different rooms
-/// have no order, and may run at the same time.
+/// The calls come one at a time, and for one room in the order of what happened: `room_created`,
+/// `joined`, …, `left`, `room_removed`, also when the room comes again.
 ///
-/// A hook is called on the thread of some operation, with no lock held: it may call the hub, send
-/// and even join and leave. It is told what happened, and by then more may have happened: ask the
-/// hub for how things are now. Usually the call is made before the operation returns; when another
-/// thread is just calling hooks, that thread makes this call too, soon after. Likewise, what a hook
-/// itself does is reported after it has returned.
+/// A hook is called on the thread of some operation, with no lock held: it may call the hub, send,
+/// and even make members join and leave; what it does so is told after it has returned. It is told what
+/// happened, and by then more may have happened: ask the hub for how things are now. Usually the
+/// call is made before the operation returns; while another thread is calling hooks, that thread
+/// makes this call too, soon after.
 ///
-/// A hook must not block: the thread is that of a connection, and others wait behind it. If it
+/// A hook must be short: the thread is that of a connection, and all other calls wait. If it
 /// panics, the panic goes to whoever called the operation, and the calls that were to follow are
 /// made with the next operation.
 ///
 /// # Examples
 ///
 /// ```
+/// use wsroom::Hub;
 /// use wsroom::rooms::{Hooks, LeaveReason, MemberInfo, RoomName};
 ///
-/// struct Log;
+/// struct Announce;
 ///
-/// impl Hooks for Log {
-///     fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
-///         println!("{} has left {room}: {reason}", member.id());
+/// impl Hooks for Announce {
+///     fn left(&self, hub: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
+///         hub.to(room).send(format!("{} has left: {reason}", member.id()));
 ///     }
 /// }
 ///
-/// let hub = wsroom::Hub::with_hooks(Log);
+/// let hub = Hub::with_hooks(Announce);
 /// # drop(hub);
 /// ```
 pub trait Hooks: Send + Sync + 'static {
     /// A member has joined a room. Its welcome may not be queued yet, but will be before anything
     /// that is sent to the room from here.
-    fn joined(&self, member: &MemberInfo, room: &RoomName) {
-        let _ = (member, room);
+    fn joined(&self, hub: &Hub, member: &MemberInfo, room: &RoomName) {
+        let _ = (hub, member, room);
     }
 
     /// A member is no longer in a room.
-    fn left(&self, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
-        let _ = (member, room, reason);
+    fn left(&self, hub: &Hub, member: &MemberInfo, room: &RoomName, reason: LeaveReason) {
+        let _ = (hub, member, room, reason);
     }
 
     /// A room has come to be, by the join that is reported next.
-    fn room_created(&self, room: &RoomName) {
-        let _ = room;
+    fn room_created(&self, hub: &Hub, room: &RoomName) {
+        let _ = (hub, room);
     }
 
     /// A room is gone, by the leave that was reported before.
-    fn room_removed(&self, room: &RoomName) {
-        let _ = room;
+    fn room_removed(&self, hub: &Hub, room: &RoomName) {
+        let _ = (hub, room);
     }
 }
 
@@ -117,16 +118,16 @@ impl EventQueue {
     }
 
     /// Tells all events, unless another call does so already, here or up the stack.
-    pub(super) fn run(&self, hooks: &dyn Hooks) {
+    pub(super) fn run(&self, hooks: &dyn Hooks, hub: &Hub) {
         let Some(mut running) = Running::start(self) else {
             return;
         };
         while let Some(event) = running.next() {
             match event {
-                Event::Created(room) => hooks.room_created(&room),
-                Event::Joined(member, room) => hooks.joined(&member, &room),
-                Event::Left(member, room, reason) => hooks.left(&member, &room, reason),
-                Event::Removed(room) => hooks.room_removed(&room),
+                Event::Created(room) => hooks.room_created(hub, &room),
+                Event::Joined(member, room) => hooks.joined(hub, &member, &room),
+                Event::Left(member, room, reason) => hooks.left(hub, &member, &room, reason),
+                Event::Removed(room) => hooks.room_removed(hub, &room),
             }
         }
     }

@@ -141,7 +141,7 @@ impl Member {
     pub fn join(&self, room: impl AsRef<str>) -> Result<Joined, JoinError> {
         let registry = self.hub.registry();
         let entered = registry.join(&self.state, room.as_ref(), Welcome::None)?;
-        registry.call_hooks(&entered.room);
+        self.hub.call_hooks();
         Ok(entered.joined)
     }
 
@@ -151,7 +151,7 @@ impl Member {
     /// join, leave and message of the room comes to this member behind the welcome. It runs after
     /// that moment, without a lock, and may call the hub. What is sent to the room meanwhile is
     /// held back for this member alone, within the limits of its outbox. It is not called if the
-    /// member was in the room before.
+    /// member was in the room before. To list the others takes time by their number.
     ///
     /// If `welcome` panics, the member has left the room again.
     ///
@@ -201,12 +201,16 @@ impl Member {
     ///
     /// Whatever is sent to the room after this has returned does not reach the member.
     pub fn leave(&self, room: impl AsRef<str>) -> bool {
-        self.hub.registry().leave(&self.state, room.as_ref())
+        let left = self.hub.registry().leave(&self.state, room.as_ref());
+        self.hub.call_hooks();
+        left
     }
 
     /// Leaves all rooms, and says how many these were.
     pub fn leave_all(&self) -> usize {
-        self.hub.registry().leave_all(&self.state)
+        let left = self.hub.registry().leave_all(&self.state);
+        self.hub.call_hooks();
+        left
     }
 
     /// The rooms this member is in, sorted by name.
@@ -224,9 +228,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.hub
-            .registry()
-            .detach(&self.state, LeaveReason::Dropped);
+        self.hub.detach(&self.state, LeaveReason::Dropped);
     }
 }
 
@@ -270,16 +272,15 @@ impl Threshold<'_> {
             Err(QueueError::Full) => return self.evict(),
             Ok(()) | Err(QueueError::Closed) => {}
         }
-        let registry = self.member.hub.registry();
-        registry.call_hooks(&self.entered.room);
+        self.member.hub.call_hooks();
         Ok(())
     }
 
     fn evict(&mut self) -> Result<(), JoinError> {
         self.crossed = true;
         evict(self.member.outbox());
-        let registry = self.member.hub.registry();
-        registry.detach(&self.member.state, LeaveReason::Evicted);
+        let hub = &self.member.hub;
+        hub.detach(&self.member.state, LeaveReason::Evicted);
         Err(JoinError::Detached)
     }
 }

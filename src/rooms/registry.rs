@@ -6,12 +6,12 @@
 //!   everyone ─▶ members (a shard) ─┐
 //!   keys (a shard) ─▶ members      ├─▶ outbox
 //!   room, several by address ──────┼─▶ seats of one member
-//!                                  └─▶ events (a shard)
+//!                                  └─▶ events
 //!   rooms (a shard): alone
 //! ```
 //!
-//! No code of the application runs under any of them, so nothing but a failed allocation could
-//! poison one, and what they guard is whole at every point where that can happen.
+//! No code of the application runs under any of them, but for the wakers of connections, which
+//! schedule a task and do no more. What the locks guard is whole wherever one of those may panic.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -31,28 +31,26 @@ use super::room::RoomName;
 
 /// Rooms, members and keys, each spread over shards so that unrelated ones rarely meet at a lock.
 pub(super) struct Registry {
-    rooms: Box<[RoomShard]>,
+    rooms: Box<[Mutex<Rooms>]>,
     members: Box<[Mutex<Members>]>,
     keys: Box<[Mutex<Keys>]>,
     /// Held by a delivery to all, so that all see two of them in the same order.
     everyone: Mutex<()>,
+    /// What the hooks are not told yet.
+    events: EventQueue,
     hasher: RandomState,
     next_id: AtomicU64,
     config: HubConfig,
 }
 
+/// Rooms by name.
+type Rooms = HashSet<ByName>;
 /// Members by id.
 pub(super) type Members = HashMap<MemberId, Arc<MemberState>, BuildHasherDefault<IdHasher>>;
 /// Members by the application's key, in the order in which they came.
 type Keys = HashMap<Arc<str>, Vec<Arc<MemberState>>>;
 /// A set of members.
 pub(super) type MemberIds = HashSet<MemberId, BuildHasherDefault<IdHasher>>;
-
-#[derive(Default)]
-struct RoomShard {
-    rooms: Mutex<HashSet<ByName>>,
-    events: EventQueue,
-}
 
 /// A room. It is in its shard for as long as it is not `gone`, and a moment longer.
 pub(super) struct RoomState {
@@ -91,11 +89,11 @@ struct Seats {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Welcome {
     None,
-    /// Deliveries wait until [`Registry::open`].
+    /// Deliveries wait behind a [`Gate`].
     Gate,
 }
 
-/// What [`Registry::join`] did: the room, and who else was in it if a welcome is to be said.
+/// What [`Registry::join`] did: the room, and who else was in it if there is to be a welcome.
 pub(super) struct Entered {
     pub(super) joined: Joined,
     pub(super) room: Arc<RoomState>,
@@ -107,10 +105,11 @@ impl Registry {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let shards = (4 * cores).next_power_of_two();
         Self {
-            rooms: (0..shards).map(|_| RoomShard::default()).collect(),
+            rooms: (0..shards).map(|_| Mutex::default()).collect(),
             members: (0..shards).map(|_| Mutex::default()).collect(),
             keys: (0..shards).map(|_| Mutex::default()).collect(),
             everyone: Mutex::new(()),
+            events: EventQueue::default(),
             hasher: RandomState::new(),
             next_id: AtomicU64::new(1),
             config,
@@ -155,15 +154,16 @@ impl Registry {
                 same.retain(|other| !Arc::ptr_eq(other, member));
                 if same.is_empty() {
                     keys.remove(key);
+                    shrink(&mut keys);
                 }
             }
         }
-        lock(self.member_shard(member.id)).remove(&member.id);
+        let mut members = lock(self.member_shard(member.id));
+        members.remove(&member.id);
+        shrink(&mut members);
+        drop(members);
         for room in &rooms {
             self.take_out(room, room.lock(), member, reason);
-        }
-        for room in &rooms {
-            self.call_hooks(room);
         }
         true
     }
@@ -177,10 +177,9 @@ impl Registry {
         if name.len() > self.config.max_room_name {
             return Err(JoinError::NameTooLong);
         }
-        let shard = self.room_shard(name);
         let mut gone = None;
         loop {
-            let room = shard.room(name, gone.take());
+            let room = self.room_or_new(name, gone.take());
             let mut inside = room.lock();
             if inside.gone {
                 drop(inside);
@@ -203,7 +202,7 @@ impl Registry {
                     inside.gone = members == 0;
                     drop(inside);
                     if members == 0 {
-                        shard.forget(&room);
+                        self.forget(&room);
                     }
                     return Err(error);
                 }
@@ -217,10 +216,10 @@ impl Registry {
             let created = members == 0;
             if self.config.hooks.is_some() {
                 if created {
-                    shard.events.push(Event::Created(room.name.clone()));
+                    self.events.push(Event::Created(room.name.clone()));
                 }
                 let info = MemberInfo::of(member);
-                shard.events.push(Event::Joined(info, room.name.clone()));
+                self.events.push(Event::Joined(info, room.name.clone()));
             }
             drop(inside);
             others.sort_unstable_by_key(MemberInfo::id);
@@ -256,6 +255,35 @@ impl Registry {
         Ok(())
     }
 
+    /// The room of this name, made if there is none but the one that is known to be gone.
+    fn room_or_new(&self, name: &str, gone: Option<Arc<RoomState>>) -> Arc<RoomState> {
+        let mut rooms = lock(self.room_shard(name));
+        if let Some(found) = rooms.get(name)
+            && gone.is_none_or(|gone| !Arc::ptr_eq(&found.0, &gone))
+        {
+            return Arc::clone(&found.0);
+        }
+        let room = Arc::new(RoomState {
+            name: RoomName::from(name),
+            inside: Mutex::default(),
+        });
+        rooms.replace(ByName(Arc::clone(&room)));
+        room
+    }
+
+    /// Removes a room that is gone, unless another has taken its place.
+    fn forget(&self, room: &Arc<RoomState>) {
+        let mut rooms = lock(self.room_shard(&room.name));
+        if let Some(found) = rooms.get(room.name.as_str())
+            && Arc::ptr_eq(&found.0, room)
+        {
+            rooms.remove(room.name.as_str());
+            if wastes(rooms.len(), rooms.capacity()) {
+                rooms.shrink_to_fit();
+            }
+        }
+    }
+
     pub(super) fn leave(&self, member: &Arc<MemberState>, name: &str) -> bool {
         let room = {
             let seats = lock(&member.seats);
@@ -264,21 +292,15 @@ impl Registry {
             };
             Arc::clone(&seats.rooms[seat])
         };
-        let left = self.unseat(member, &room);
-        self.call_hooks(&room);
-        left
+        self.unseat(member, &room)
     }
 
     pub(super) fn leave_all(&self, member: &Arc<MemberState>) -> usize {
         let rooms = lock(&member.seats).rooms.clone();
-        let left = rooms
+        rooms
             .iter()
             .filter(|room| self.unseat(member, room))
-            .count();
-        for room in &rooms {
-            self.call_hooks(room);
-        }
-        left
+            .count()
     }
 
     fn unseat(&self, member: &Arc<MemberState>, room: &Arc<RoomState>) -> bool {
@@ -307,35 +329,35 @@ impl Registry {
         let gate = inside
             .gate(member.id)
             .map(|at| inside.gates.swap_remove(at));
-        inside.shrink();
+        shrink(&mut inside.members);
+        if inside.gates.is_empty() {
+            inside.gates = Vec::new();
+        }
         inside.gone = inside.members.is_empty();
         let gone = inside.gone;
-        let shard = self.room_shard(&room.name);
         if self.config.hooks.is_some() {
             let info = MemberInfo::of(member);
             let left = Event::Left(info, room.name.clone(), reason);
-            shard.events.push(left);
+            self.events.push(left);
             if gone {
-                shard.events.push(Event::Removed(room.name.clone()));
+                self.events.push(Event::Removed(room.name.clone()));
             }
         }
         drop(inside);
         drop((removed, gate));
         if gone {
-            shard.forget(room);
+            self.forget(room);
         }
     }
 
-    /// Calls the hooks for what happened in a room, and in others of its shard. No lock is held.
-    pub(super) fn call_hooks(&self, room: &RoomState) {
-        if let Some(hooks) = &self.config.hooks {
-            let hooks: &dyn Hooks = &**hooks;
-            self.room_shard(&room.name).events.run(hooks);
-        }
+    /// The hooks, and what they are to be told when no lock is held.
+    pub(super) fn hooks(&self) -> Option<(&dyn Hooks, &EventQueue)> {
+        let hooks = self.config.hooks.as_deref()?;
+        Some((hooks, &self.events))
     }
 
     pub(super) fn room(&self, name: &str) -> Option<Arc<RoomState>> {
-        let rooms = lock(&self.room_shard(name).rooms);
+        let rooms = lock(self.room_shard(name));
         rooms.get(name).map(|room| Arc::clone(&room.0))
     }
 
@@ -343,7 +365,7 @@ impl Registry {
     pub(super) fn rooms(&self) -> Vec<Arc<RoomState>> {
         let mut all = Vec::new();
         for shard in &self.rooms {
-            all.extend(lock(&shard.rooms).iter().map(|room| Arc::clone(&room.0)));
+            all.extend(lock(shard).iter().map(|room| Arc::clone(&room.0)));
         }
         all
     }
@@ -378,7 +400,7 @@ impl Registry {
         self.members.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn room_shard(&self, name: &str) -> &RoomShard {
+    fn room_shard(&self, name: &str) -> &Mutex<Rooms> {
         &self.rooms[self.shard(name)]
     }
 
@@ -397,37 +419,6 @@ impl Registry {
     }
 }
 
-impl RoomShard {
-    /// The room of this name, made if there is none but the one that is known to be gone.
-    fn room(&self, name: &str, gone: Option<Arc<RoomState>>) -> Arc<RoomState> {
-        let mut rooms = lock(&self.rooms);
-        if let Some(found) = rooms.get(name)
-            && gone.is_none_or(|gone| !Arc::ptr_eq(&found.0, &gone))
-        {
-            return Arc::clone(&found.0);
-        }
-        let room = Arc::new(RoomState {
-            name: RoomName::from(name),
-            inside: Mutex::default(),
-        });
-        rooms.replace(ByName(Arc::clone(&room)));
-        room
-    }
-
-    /// Removes a room that is gone, unless another has taken its place.
-    fn forget(&self, room: &Arc<RoomState>) {
-        let mut rooms = lock(&self.rooms);
-        if let Some(found) = rooms.get(room.name.as_str())
-            && Arc::ptr_eq(&found.0, room)
-        {
-            rooms.remove(room.name.as_str());
-            if rooms.capacity() > KEPT && rooms.len() < rooms.capacity() / 4 {
-                rooms.shrink_to_fit();
-            }
-        }
-    }
-}
-
 impl RoomState {
     pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
         lock(&self.inside)
@@ -437,16 +428,6 @@ impl RoomState {
 impl Inside {
     pub(super) fn gate(&self, id: MemberId) -> Option<usize> {
         self.gates.iter().position(|gate| gate.member == id)
-    }
-
-    fn shrink(&mut self) {
-        let capacity = self.members.capacity();
-        if capacity > KEPT && self.members.len() < capacity / 4 {
-            self.members.shrink_to_fit();
-        }
-        if self.gates.is_empty() {
-            self.gates = Vec::new();
-        }
     }
 }
 
@@ -518,8 +499,17 @@ impl Hasher for IdHasher {
     }
 }
 
-/// A map that has become a quarter full gives its memory back, unless it is this small.
-const KEPT: usize = 64;
+/// Gives memory back when few of many are left.
+fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if wastes(map.len(), map.capacity()) {
+        map.shrink_to_fit();
+    }
+}
+
+/// Less than a quarter is used, and it is not small anyway.
+const fn wastes(len: usize, capacity: usize) -> bool {
+    capacity > 64 && len < capacity / 4
+}
 
 /// Takes a lock, also one that was held in a panic: see the head of this file.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

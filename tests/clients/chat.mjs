@@ -193,6 +193,13 @@ suite("the chat page", () => {
     await ada.click("#newer");
     await ada.waitForSelector("#newer", { state: "hidden" });
     assert.ok((await away()) < 2);
+
+    // What takes room from the list does not hide its end.
+    await server.stop();
+    await ada.waitForSelector("#banner:not([hidden])");
+    assert.ok((await away()) < 2, "the banner");
+    await ada.fill("#text", "several\nlines\nof\ntext");
+    assert.ok((await away()) < 2, "a long draft");
   });
 
   for (const [signal, code, message] of [
@@ -252,15 +259,15 @@ suite("WebSocket in Chromium", () => {
       received.push(typeof data === "string" ? data : [...new Uint8Array(data)]);
       if (received.length === messages.length) socket.close(4000, "ende");
     };
-    socket.onclose = ({ code, reason, wasClean }) =>
-      resolve({ opened, protocol: socket.protocol, received, code, reason, wasClean });
+    socket.onclose = ({ code, wasClean }) =>
+      resolve({ opened, protocol: socket.protocol, received, code, wasClean });
   });
 
   test("/echo speaks the subprotocol echo, with text and binary", async () => {
     const page = await join("Ada");
     const messages = ["grüße 😀", [0, 1, 255], "", "x".repeat(70_000)];
     assert.deepEqual(await page.evaluate(talk, ["/echo", ["other", "echo"], ...messages]), {
-      opened: true, protocol: "echo", received: messages, code: 4000, reason: "ende", wasClean: true,
+      opened: true, protocol: "echo", received: messages, code: 4000, wasClean: true,
     });
   });
 

@@ -2,9 +2,12 @@
 
 use wsroom::Role;
 
+/// The key with which a client masks in these tests: that of the examples in §5.7.
+pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
 /// A frame that is sent to `role`: first byte, shortest form of length, masked for a server.
 pub(crate) fn frame_to(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = (role == Role::Server).then_some([0x37, 0xfa, 0x21, 0x3d]);
+    let key = (role == Role::Server).then_some(KEY);
     let mask_bit = if key.is_some() { 0x80 } else { 0 };
     let mut wire = vec![first];
     match payload.len() {

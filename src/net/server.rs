@@ -42,9 +42,13 @@ pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let upgrade = Upgrade::default();
-    let incoming = Incoming::read(stream, &upgrade).await?;
-    incoming.accept(&upgrade, Config::default()).await
+    // The handshake is over soon, so it is not to make room for itself in the caller's task.
+    Box::pin(async {
+        let upgrade = Upgrade::default();
+        let incoming = Incoming::read(stream, &upgrade).await?;
+        incoming.accept(&upgrade, Config::default()).await
+    })
+    .await
 }
 
 /// A request on a stream that was not answered yet.

@@ -86,8 +86,8 @@ impl SessionConfig {
         self
     }
 
-    /// How many bytes of messages may wait to be taken before the peer has to wait: 256 KiB. A
-    /// larger message is taken in if nothing else waits.
+    /// How many bytes of messages may wait to be taken before the peer has to wait: 256 KiB. The
+    /// message that reaches it is still taken in, however large.
     #[must_use]
     pub const fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.inbox_bytes = bytes;
@@ -96,7 +96,8 @@ impl SessionConfig {
 }
 
 impl Session {
-    /// Hands a socket to a task of its own, with the default [`SessionConfig`].
+    /// Hands a socket to a task of its own, with the default [`SessionConfig`]. No message may be
+    /// unfinished that was begun in fragments, in either direction.
     ///
     /// # Panics
     ///
@@ -108,7 +109,7 @@ impl Session {
         Self::spawn_with(socket, SessionConfig::default())
     }
 
-    /// Hands a socket to a task of its own.
+    /// Hands a socket to a task of its own. See [`spawn`](Self::spawn).
     ///
     /// # Panics
     ///

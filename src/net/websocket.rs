@@ -207,9 +207,10 @@ impl<S> WebSocket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits for the next message; `None` when the connection was closed cleanly.
     ///
-    /// After a Close, and after an error that is final, the transport is shut down first, for two
-    /// seconds at most, so that the peer gets the last frame. After `None` or a final error, all
-    /// further calls give `None`.
+    /// After a Close, and after a fault of the peer, what is left is written first, within
+    /// [`Config::close_timeout`], and the transport is shut down, within two seconds, so that the
+    /// peer gets the last frame. If a write fails, what the peer sent before is given before the
+    /// error. After `None` or a final error, all further calls give `None`.
     ///
     /// # Errors
     ///
@@ -305,6 +306,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Sends a message and waits until it was written, that is, handed to the operating system.
+    ///
+    /// Nothing is received meanwhile. If both ends wait for the other to read, the keepalive ends
+    /// it; a [`Session`](super::Session) does both at once.
     ///
     /// # Errors
     ///

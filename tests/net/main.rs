@@ -8,6 +8,8 @@ mod cancel;
 mod deadlines;
 mod ending;
 mod fragments;
+mod garbage;
+mod interop;
 mod opening;
 mod pipe;
 mod session;

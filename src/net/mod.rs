@@ -18,6 +18,7 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 mod client;
+mod driver;
 mod error;
 #[cfg(feature = "hyper")]
 pub mod hyper;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::driver::Driver;
 use super::error::Error;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
@@ -123,7 +124,7 @@ impl Session {
         let agreed = socket.connection().agreed().clone();
         tokio::spawn(SessionTask {
             mark: socket.connection().config().limits().write_mark.max(1),
-            socket,
+            driver: socket.into_driver(),
             reader,
             inbox: Arc::clone(&inbox),
             batch: Vec::new(),
@@ -387,7 +388,7 @@ fn wake(waker: Option<Waker>, state: MutexGuard<'_, InboxState>) {
 
 /// Owns the socket, and moves messages between it, the outbox and the inbox.
 struct SessionTask<S> {
-    socket: WebSocket<S>,
+    driver: Driver<S>,
     reader: OutboxReader,
     inbox: Arc<Inbox>,
     /// How much output makes the outbox wait.
@@ -403,7 +404,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let ended = ready!(this.poll_run(cx));
-        if let Some(info) = this.socket.close_info() {
+        if let Some(info) = this.driver.connection.close_info() {
             this.reader.finish(info);
         }
         this.inbox.finish(ended);
@@ -437,16 +438,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
 
     /// Whether more waits to be written than the outbox may add to.
     fn is_behind(&self) -> bool {
-        self.socket.connection().output_len() >= self.mark
+        self.driver.connection.output_len() >= self.mark
     }
 
     /// Moves messages from the outbox into the output, up to the mark; whether there were any.
     fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.socket.state() != State::Open {
+        if self.driver.connection.state() != State::Open {
             return false;
         }
         let budget = if !self.is_behind() {
-            self.mark - self.socket.connection().output_len()
+            self.mark - self.driver.connection.output_len()
         } else if self.reader.poll_closing(cx).is_ready() {
             // A peer that reads nothing must not put off the deadline of the closing handshake.
             usize::MAX
@@ -457,15 +458,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             Poll::Pending => return false,
             Poll::Ready(Taken::Close(frame)) => {
                 // A Close that must not be sent becomes one without a body.
-                if self.socket.start_close(frame).is_err() {
-                    let sent = self.socket.start_close(None);
+                if self.driver.connection.close(frame).is_err() {
+                    let sent = self.driver.connection.close(None);
                     debug_assert!(sent.is_ok());
                 }
                 return true;
             }
             Poll::Ready(Taken::Messages) => {}
         }
-        let connection = self.socket.connection_mut();
+        let connection = &mut self.driver.connection;
         for outgoing in self.batch.drain(..) {
             // The connection is open, and no fragments are sent by a session.
             let sent = match outgoing {
@@ -475,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             debug_assert_eq!(sent, Ok(()));
         }
         self.batch.shrink_to(KEPT);
-        let position = self.socket.written() + self.socket.connection().output_len() as u64;
+        let position = self.driver.written + self.driver.connection.output_len() as u64;
         self.marks.push_back((position, self.reader.taken()));
         true
     }
@@ -483,12 +484,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
     /// Takes one message in, and writes what is due.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
         let full = self.inbox.poll_room(cx).is_pending();
-        if full && self.socket.state() == State::Open {
+        if full && self.driver.connection.state() == State::Open {
             // The peer may have answered a Ping, but that is not being read.
-            self.socket.connection_mut().pause_deadlines();
-            ready!(self.socket.poll_flush_output(cx))?;
+            self.driver.connection.pause_deadlines();
+            ready!(self.driver.poll_flush_output(cx))?;
         }
-        let received = self.socket.poll_whole(cx, |event| match event {
+        let received = self.driver.poll_whole(cx, |event| match event {
             Event::Text(text) => ControlFlow::Break(text.into()),
             Event::Binary(payload) => ControlFlow::Break(payload.into()),
             _ => ControlFlow::Continue(()),
@@ -506,7 +507,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
 
     /// Tells those who wait for it what was written.
     fn note_written(&mut self) {
-        let written = self.socket.written();
+        let written = self.driver.written;
         let mut messages = None;
         while let Some(&(position, count)) = self.marks.front()
             && position <= written
@@ -520,7 +521,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         if let Some(messages) = messages {
             self.reader.written(messages);
         }
-        if let Some(round_trip) = self.socket.round_trip() {
+        if let Some(round_trip) = self.driver.round_trip {
             self.inbox.lock().round_trip = Some(round_trip);
         }
     }

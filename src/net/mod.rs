@@ -22,6 +22,7 @@ mod driver;
 mod error;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+mod inbox;
 mod input;
 mod listener;
 mod server;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::driver::Driver;
 use super::error::Error;
+use super::inbox::{Audience, Inbox};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
@@ -120,7 +121,7 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (outbox, reader) = outbox::channel(config.outbox);
-        let inbox = Arc::new(Inbox::new(&config));
+        let inbox = Arc::new(Inbox::new(config.inbox_messages, config.inbox_bytes));
         let agreed = socket.connection().agreed().clone();
         tokio::spawn(SessionTask {
             mark: socket.connection().config().limits().write_mark.max(1),
@@ -266,123 +267,6 @@ impl fmt::Debug for Session {
         f.debug_struct("Session")
             .field("outbox", &self.outbox)
             .finish_non_exhaustive()
-    }
-}
-
-/// What came and was not taken.
-struct Inbox {
-    state: Mutex<InboxState>,
-    max_messages: usize,
-    max_bytes: usize,
-}
-
-struct InboxState {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    audience: Audience,
-    /// Set when nothing more comes; an error is given out once.
-    ended: Option<Result<(), Error>>,
-    round_trip: Option<Duration>,
-    session: Option<Waker>,
-    /// The task, if it waits for room.
-    task: Option<Waker>,
-}
-
-/// Who takes the messages.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Audience {
-    Listening,
-    /// Nobody, and it is meant so.
-    Ignoring,
-    /// Nobody any more.
-    Gone,
-}
-
-impl Inbox {
-    fn new(config: &SessionConfig) -> Self {
-        Self {
-            state: Mutex::new(InboxState {
-                messages: VecDeque::new(),
-                bytes: 0,
-                audience: Audience::Listening,
-                ended: None,
-                round_trip: None,
-                session: None,
-                task: None,
-            }),
-            max_messages: config.inbox_messages,
-            max_bytes: config.inbox_bytes,
-        }
-    }
-
-    /// No code that can panic runs while the lock is held, but for allocation.
-    fn lock(&self) -> MutexGuard<'_, InboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        let mut state = self.lock();
-        if let Some(message) = state.messages.pop_front() {
-            state.bytes -= message.len();
-            if state.messages.is_empty() && state.messages.capacity() > KEPT {
-                state.messages = VecDeque::new();
-            }
-            wake(state.task.take(), state);
-            return Poll::Ready(Ok(Some(message)));
-        }
-        if let Some(ended) = &mut state.ended {
-            let ended = std::mem::replace(ended, Ok(()));
-            return Poll::Ready(ended.map(|()| None));
-        }
-        match &mut state.session {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.session = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    fn push(&self, message: Message) {
-        let mut state = self.lock();
-        if state.audience != Audience::Listening {
-            return;
-        }
-        state.bytes += message.len();
-        state.messages.push_back(message);
-        wake(state.session.take(), state);
-    }
-
-    /// `Ready` when another message can be taken in.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        let full = state.messages.len() >= self.max_messages || state.bytes >= self.max_bytes;
-        if !full || state.messages.is_empty() {
-            return Poll::Ready(());
-        }
-        state.task = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn set_audience(&self, audience: Audience) {
-        let mut state = self.lock();
-        state.audience = audience;
-        let dropped = std::mem::take(&mut state.messages);
-        state.bytes = 0;
-        wake(state.task.take(), state);
-        drop(dropped);
-    }
-
-    fn finish(&self, ended: Result<(), Error>) {
-        let mut state = self.lock();
-        state.ended.get_or_insert(ended);
-        wake(state.session.take(), state);
-    }
-}
-
-/// Wakes after the lock was given back.
-fn wake(waker: Option<Waker>, state: MutexGuard<'_, InboxState>) {
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

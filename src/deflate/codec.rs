@@ -345,3 +345,145 @@ fn deflate(state: &mut DeflateState, payload: &[u8]) -> Lent<Vec<u8>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMS: DeflateParams = DeflateParams {
+        server_no_context_takeover: false,
+        client_no_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    const EFFORT: Effort = Effort {
+        level: 6,
+        threshold: 0,
+    };
+
+    /// Inflates messages one after the other, whole and in single bytes, which must agree.
+    fn inflate(from_client: bool, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>, InvalidDeflate> {
+        let [whole, single] = [usize::MAX, 1].map(|step| {
+            let mut inflater = Inflater::new(PARAMS, from_client);
+            let inflate = |payload: &&[u8]| {
+                let mut message = Vec::new();
+                for mut chunk in payload.chunks(step) {
+                    loop {
+                        let inflated = inflater.inflate(chunk, usize::MAX)?;
+                        message.extend_from_slice(inflated.piece);
+                        chunk = &chunk[inflated.used..];
+                        if chunk.is_empty() && !inflated.pending {
+                            break;
+                        }
+                    }
+                }
+                inflater.finish()?;
+                Ok(message)
+            };
+            messages.iter().map(inflate).collect()
+        });
+        assert_eq!(whole, single);
+        whole
+    }
+
+    /// §7.2.3.1, §7.2.3.3, §7.2.3.4, §7.2.3.5, §7.2.3.6.
+    #[test]
+    fn the_examples_of_one_message_are_inflated() {
+        for (payload, message) in [
+            (&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"Hello"[..]),
+            (b"\x00\x05\x00\xfa\xffHello\x00", b"Hello"),
+            (b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", b"Hello"),
+            (
+                b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+                b"Hello",
+            ),
+            (b"\x00", b""),
+        ] {
+            for from_client in [true, false] {
+                let messages = inflate(from_client, &[payload, payload]);
+                assert_eq!(messages, Ok(vec![message.into(), message.into()]));
+            }
+        }
+    }
+
+    /// §7.2.3.2: the second message refers to the first, if that was agreed on.
+    #[test]
+    fn the_example_of_a_shared_window_is_inflated() {
+        let messages: [&[u8]; 2] = [b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00"];
+        assert_eq!(inflate(false, &messages), Ok(vec![b"Hello".into(); 2]));
+        assert_eq!(inflate(true, &messages), Err(InvalidDeflate));
+    }
+
+    #[test]
+    fn the_examples_are_deflated() {
+        let mut deflater = Deflater::new(PARAMS, false, EFFORT);
+        let mut hello = || deflater.message(b"Hello").unwrap().to_vec();
+        assert_eq!(hello(), b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        assert_eq!(hello(), b"\xf2\x00\x11\x00\x00");
+        let mut deflater = Deflater::new(PARAMS, true, EFFORT);
+        assert_eq!(
+            *deflater.piece(b"Hello", true),
+            *b"\xf2\x48\xcd\xc9\xc9\x07\x00"
+        );
+        assert_eq!(*deflater.piece(b"", true), [0]);
+        assert!(
+            deflater.message(b"Hello").is_none(),
+            "it is shorter as it is"
+        );
+    }
+
+    /// §7.2.2: the tail must end a block, and give nothing.
+    #[test]
+    fn a_message_that_the_tail_does_not_complete_is_invalid() {
+        for payload in [
+            // Inside a block of fixed codes, of all lengths.
+            &b"\xf2"[..],
+            b"\xf2\x48",
+            b"\xf2\x48\xcd\xc9\xc9",
+            b"\xf2\x48\xcd\xc9\xc9\x07",
+            // The tail was not taken off, or in part.
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff",
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff",
+            // The tail would be the data of a stored block, or a part of its length.
+            b"\x00\x04\x00\xfb\xff",
+            b"\x00\xff",
+            // Inside the lengths of a dynamic block.
+            b"\x04",
+        ] {
+            assert_eq!(
+                inflate(true, &[payload]),
+                Err(InvalidDeflate),
+                "{payload:x?}"
+            );
+        }
+    }
+
+    /// Final blocks without number, each with the window that is there.
+    #[test]
+    fn a_message_of_final_blocks_refers_to_its_beginning() {
+        let mut payload = b"\x00\x05\x00\xfa\xffHello".to_vec();
+        for _ in 0..1000 {
+            payload.extend(b"\x03\x00");
+        }
+        payload.extend(b"\xf3\x00\x11\x00\x00");
+        assert_eq!(inflate(true, &[&payload]), Ok(vec![b"HelloHello".into()]));
+    }
+
+    #[test]
+    fn a_ring_gives_its_last_bytes_in_order() {
+        let mut ring = Ring::new(5);
+        let mut written = Vec::new();
+        for byte in 0..40 {
+            let space = ring.space(1 + usize::from(byte) % 3);
+            space.fill(byte);
+            let len = space.len();
+            ring.advance(len);
+            written.extend(vec![byte; len]);
+            for count in 0..=6 {
+                let expected = &written[written.len() - count.min(5).min(written.len())..];
+                assert_eq!(ring.last(count).concat(), expected);
+            }
+        }
+    }
+}

@@ -33,7 +33,8 @@
 //! ```text
 //! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
 //! outbox ─▶ protocol::PreparedMessage, protocol::CloseInfo
-//! protocol ─▶ agreed, frame, mask           handshake ─▶ agreed
+//! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
+//! agreed ─▶ deflate
 //!
 //! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
 //! ```

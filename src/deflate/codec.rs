@@ -41,7 +41,9 @@ pub(crate) struct Deflated(Lent<Vec<u8>>);
 
 /// What a message is once it is deflated by itself: something for each window size, made at most
 /// once. `None` where the message would not be smaller.
-pub(crate) struct Variants<T>(Arc<[OnceLock<Option<T>>; WINDOW_SIZES]>);
+///
+/// Boxed, since most messages have one variant or none.
+pub(crate) struct Variants<T>(Arc<[OnceLock<Option<Box<T>>>; WINDOW_SIZES]>);
 
 /// The last bytes of a stream, in a circle. What is written next lies in it too.
 pub(super) struct Ring {
@@ -227,9 +229,10 @@ impl<T> Variants<T> {
                 state: None,
                 ..*deflater
             };
-            by_itself.message(payload).map(|deflated| make(&deflated))
+            let deflated = by_itself.message(payload)?;
+            Some(Box::new(make(&deflated)))
         });
-        variant.as_ref()
+        variant.as_deref()
     }
 }
 

@@ -57,6 +57,7 @@ impl Output {
     }
 
     /// Adds frames that are encoded already.
+    #[inline]
     pub(super) fn push_encoded(&mut self, frames: &Bytes) {
         if frames.len() < BY_REFERENCE {
             self.make_room(frames.len());

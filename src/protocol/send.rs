@@ -114,36 +114,22 @@ impl Sender {
 
     pub(super) fn message(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_between_messages()?;
-        let opcode = opcode_of(message);
-        // RFC 7692 §6: each message may be compressed or not.
-        if let Some(deflater) = &mut self.deflater
-            && deflater.wants(message.len())
-            && let Some(deflated) = deflater.message(message.as_bytes())
-        {
-            self.frame_compressed(opcode, true, &deflated);
+        if self.deflater.is_some() && self.message_compressed(message) {
             return Ok(());
         }
         match message {
-            Message::Text(text) => self.frame_shared(opcode, true, text.as_ref()),
-            Message::Binary(bytes) => self.frame_shared(opcode, true, bytes),
+            Message::Text(text) => self.frame_shared(opcode_of(message), true, text.as_ref()),
+            Message::Binary(bytes) => self.frame_shared(opcode_of(message), true, bytes),
         }
         Ok(())
     }
 
     pub(super) fn prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
         self.check_between_messages()?;
-        if let Some(deflater) = &mut self.deflater
-            && deflater.wants(message.len())
-            && let Some(frame) = message.compressed(deflater)
-        {
-            // The window of the peer has it now, and that of the deflater has not.
-            deflater.forget();
-            if self.is_masking() {
-                self.frame_compressed(message.opcode(), true, frame.payload());
-            } else {
-                self.output.push_encoded(frame.bytes());
-            }
-        } else if self.is_masking() {
+        if self.deflater.is_some() && self.prepared_compressed(message) {
+            return Ok(());
+        }
+        if self.is_masking() {
             self.frame(message.opcode(), true, message.payload());
         } else {
             self.output.push_encoded(message.plain().bytes());
@@ -270,6 +256,45 @@ impl Sender {
             Some(_) => Err(SendError::MessageInProgress),
             None => Ok(()),
         }
+    }
+
+    /// Sends a message compressed, if that is worth it: each message may be compressed or not (RFC
+    /// 7692 §6).
+    #[inline(never)]
+    fn message_compressed(&mut self, message: &Message) -> bool {
+        let Some(deflater) = &mut self.deflater else {
+            return false;
+        };
+        if !deflater.wants(message.len()) {
+            return false;
+        }
+        let Some(deflated) = deflater.message(message.as_bytes()) else {
+            return false;
+        };
+        self.frame_compressed(opcode_of(message), true, &deflated);
+        true
+    }
+
+    /// Sends a prepared message compressed, if that is worth it.
+    #[inline(never)]
+    fn prepared_compressed(&mut self, message: &PreparedMessage) -> bool {
+        let Some(deflater) = &mut self.deflater else {
+            return false;
+        };
+        if !deflater.wants(message.len()) {
+            return false;
+        }
+        let Some(frame) = message.compressed(deflater) else {
+            return false;
+        };
+        // The window of the peer has it now, and that of the deflater has not.
+        deflater.forget();
+        if self.is_masking() {
+            self.frame_compressed(message.opcode(), true, frame.payload());
+        } else {
+            self.output.push_encoded(frame.bytes());
+        }
+        true
     }
 
     fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {

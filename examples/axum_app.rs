@@ -148,6 +148,6 @@ async fn shut_down(hub: Hub) {
         eprintln!("cannot wait for Ctrl-C: {error}");
         std::future::pending::<()>().await;
     }
-    let closing = hub.close_all(CloseFrame::from(CloseCode::GOING_AWAY));
+    let closing = hub.close_all(CloseCode::GOING_AWAY);
     println!("closing {closing} connections");
 }

@@ -10,7 +10,7 @@
 use std::error::Error;
 
 use tokio::runtime::Handle;
-use wsroom::{CloseCode, CloseFrame, Message, Session};
+use wsroom::{CloseCode, Message, Session};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 return;
             }
         }
-        outbox.close(CloseFrame::from(CloseCode::NORMAL));
+        outbox.close(CloseCode::NORMAL);
     });
 
     let outcome = loop {

@@ -160,6 +160,13 @@ impl From<CloseCode> for CloseFrame {
     }
 }
 
+/// So that a code alone can be given to the functions that close.
+impl From<CloseCode> for Option<CloseFrame> {
+    fn from(code: CloseCode) -> Self {
+        Some(code.into())
+    }
+}
+
 /// The code, then the reason escaped and in quotes if there is one.
 impl fmt::Display for CloseFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -61,7 +61,7 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "rooms"))]
 mod log;
 mod mask;
 mod message;

@@ -197,7 +197,7 @@ impl fmt::Display for Utf8Error {
 impl Error for Utf8Error {}
 
 /// Validates text that comes in pieces, each byte once, and fails at the first byte that cannot
-/// be part of valid text.
+/// be part of valid text. After an error it is spent.
 ///
 /// # Examples
 ///

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wsroom::Hub;
 use wsroom::rooms::Report;
 
-use super::protocol::{Name, Said};
+use super::protocol::{Person, Said};
 
 /// Remembers the last messages while a room exists.
 #[derive(Clone, Default)]
@@ -29,17 +29,10 @@ impl Histories {
     }
 
     /// Sends a message to a room and remembers it.
-    pub(crate) fn send(
-        &self,
-        hub: &Hub,
-        room: &str,
-        from: &str,
-        name: &Name,
-        text: String,
-    ) -> Report {
+    pub(crate) fn send(&self, hub: &Hub, room: &str, from: &Person, text: String) -> Report {
         let said = Said {
-            from: from.to_owned(),
-            name: name.as_str().to_owned(),
+            from: from.id.clone(),
+            name: from.name.clone(),
             text,
             at: now(),
         };

@@ -36,12 +36,10 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use wsroom::rooms::Profile;
-use wsroom::{
-    Agreed, CloseCode, CloseFrame, Config, Hub, Message, Role, Session, Upgrade, WebSocket,
-};
+use wsroom::{Agreed, CloseCode, CloseFrame, Config, Hub, Role, Session, Upgrade, WebSocket};
 
 use history::Histories;
-use protocol::{FromClient, Name, ToClient};
+use protocol::{FromClient, Name, Person, ToClient};
 
 #[derive(Clone)]
 struct App {
@@ -130,10 +128,10 @@ async fn join(
         return response;
     };
     let Some(name) = query.name.as_deref().and_then(Name::parse) else {
-        return bad_request("a name of 1 to 32 characters is needed\n");
+        return bad_request("a name of 1 to 32 characters is needed");
     };
     if !protocol::is_room(&room) {
-        return bad_request("a room has 1 to 64 letters, digits, hyphens and underscores\n");
+        return bad_request(NO_ROOM);
     }
     tokio::spawn(async move {
         match pending.socket().await {
@@ -150,75 +148,65 @@ async fn chat(app: App, room: String, name: Name, socket: Socket) {
     let profile = Profile::new().data(name.clone());
     let member = app.hub.attach_with(session.outbox().clone(), profile);
     let id = member.id().to_string();
+    let person = Person { id, name };
 
     let joined = app.histories.with(&room, |history| {
         member.join_with(&room, |others| {
-            [ToClient::welcome(&member, &room, others, history).encode()]
+            [ToClient::welcome(&person, &room, others, history).encode()]
         })
     });
     if let Err(error) = joined {
-        eprintln!("{id} cannot join {room}: {error}");
-        session
-            .outbox()
-            .close(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+        eprintln!("{} cannot join {room}: {error}", person.id);
+        session.close(CloseCode::TRY_AGAIN_LATER).await;
         return;
     }
-    member
-        .to(&*room)
-        .send(ToClient::joined(&id, &name).encode());
+    member.to(&*room).send(ToClient::Joined(&person).encode());
 
-    loop {
-        match session.recv().await {
-            Ok(Some(message)) => receive(&app, &room, &id, &name, &session, &message).await,
-            Ok(None) => break,
-            Err(error) => {
-                eprintln!("{id} in {room}: {error}");
-                break;
-            }
-        }
+    if let Err(error) = converse(&app, &room, &person, &mut session).await {
+        eprintln!("{} in {room}: {error}", person.id);
     }
+
     drop(member);
     app.histories.forget_if_empty(&app.hub, &room);
-    app.hub.to(&*room).send(ToClient::left(&id, &name).encode());
+    app.hub.to(&*room).send(ToClient::Left(&person).encode());
 }
 
-/// Does what a client asks for; what cannot be done is answered and logged, and the connection
-/// lives.
-async fn receive(
+/// Does what a client asks for, until the connection ends. What cannot be done is answered and
+/// logged, and the connection lives.
+async fn converse(
     app: &App,
     room: &str,
-    id: &str,
-    name: &Name,
-    session: &Session,
-    message: &Message,
-) {
-    let answer = match FromClient::decode(message) {
-        Ok(FromClient::Message { text }) => {
-            app.histories.send(&app.hub, room, id, name, text);
-            return;
-        }
-        Ok(FromClient::Ping { n }) => ToClient::Pong { n },
-        Err(error) => {
-            eprintln!("{id} in {room}: {error}");
-            ToClient::Error { error }
-        }
-    };
-    // A connection that ended meanwhile is noticed by who receives.
-    let _ = session.queue(answer.encode()).await;
+    person: &Person,
+    session: &mut Session,
+) -> Result<(), wsroom::Error> {
+    while let Some(message) = session.recv().await? {
+        let answer = match FromClient::decode(&message) {
+            Ok(FromClient::Message { text }) => {
+                app.histories.send(&app.hub, room, person, text);
+                continue;
+            }
+            Ok(FromClient::Ping { n }) => ToClient::Pong { n },
+            Err(error) => {
+                eprintln!("{} in {room}: {error}", person.id);
+                ToClient::Error { error }
+            }
+        };
+        // A connection that ended meanwhile is noticed by `recv`.
+        let _ = session.queue(answer.encode()).await;
+    }
+    Ok(())
 }
 
 /// Sends a message to a room from HTTP: no socket is needed for it.
 async fn post_message(State(app): State<App>, Path(room): Path<String>, body: String) -> Response {
+    if !protocol::is_room(&room) {
+        return bad_request(NO_ROOM);
+    }
     let text = match protocol::check_text(body.trim()) {
         Ok(text) => text,
         Err(error) => return bad_request(error),
     };
-    if !protocol::is_room(&room) {
-        return bad_request("no such room");
-    }
-    let report = app
-        .histories
-        .send(&app.hub, &room, "http", &Name::http(), text);
+    let report = app.histories.send(&app.hub, &room, &Person::http(), text);
     axum::Json(serde_json::json!({ "delivered": report.queued })).into_response()
 }
 
@@ -229,7 +217,7 @@ async fn echo(State(app): State<App>, mut request: Request) -> Response {
         return response;
     };
     if pending.agreed.protocol().is_none() {
-        return bad_request("the subprotocol is echo\n");
+        return bad_request("the subprotocol is echo");
     }
     tokio::spawn(async move {
         match pending.socket().await {
@@ -285,6 +273,8 @@ fn upgrade(request: &mut Request, upgrade: &Upgrade) -> (Response, Option<Pendin
     }
 }
 
+const NO_ROOM: &str = "a room has 1 to 64 letters, digits, hyphens and underscores";
+
 fn bad_request(text: &'static str) -> Response {
-    (StatusCode::BAD_REQUEST, text).into_response()
+    (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response()
 }

@@ -1,8 +1,8 @@
 //! What the page and the server say to each other: JSON texts, tagged by `type`.
 
 use serde::{Deserialize, Serialize};
+use wsroom::Message;
 use wsroom::rooms::MemberInfo;
-use wsroom::{Member, Message};
 
 /// What the page sends.
 #[derive(Deserialize)]
@@ -17,20 +17,14 @@ pub(crate) enum FromClient {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum ToClient<'a> {
     Welcome {
-        id: String,
-        name: &'a str,
+        #[serde(flatten)]
+        you: &'a Person,
         room: &'a str,
         members: Vec<Person>,
         history: Vec<&'a Said>,
     },
-    Joined {
-        id: &'a str,
-        name: &'a str,
-    },
-    Left {
-        id: &'a str,
-        name: &'a str,
-    },
+    Joined(&'a Person),
+    Left(&'a Person),
     Pong {
         n: u64,
     },
@@ -44,20 +38,20 @@ pub(crate) enum ToClient<'a> {
 #[serde(tag = "type", rename = "message")]
 pub(crate) struct Said {
     pub(crate) from: String,
-    pub(crate) name: String,
+    pub(crate) name: Name,
     pub(crate) text: String,
     /// Milliseconds since 1970.
     pub(crate) at: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct Person {
-    id: String,
-    name: String,
+    pub(crate) id: String,
+    pub(crate) name: Name,
 }
 
 /// A name of 1 to 32 characters without blanks at its ends.
-#[derive(Clone)]
+#[derive(Clone, Serialize)]
 pub(crate) struct Name(String);
 
 impl Name {
@@ -66,15 +60,6 @@ impl Name {
         (1..=32)
             .contains(&name.chars().count())
             .then(|| Self(name.to_owned()))
-    }
-
-    /// Who sends what comes by HTTP.
-    pub(crate) fn http() -> Self {
-        Self("http".to_owned())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -92,32 +77,20 @@ impl FromClient {
 
 impl<'a> ToClient<'a> {
     pub(crate) fn welcome(
-        member: &'a Member,
+        you: &'a Person,
         room: &'a str,
         others: &[MemberInfo],
         history: impl IntoIterator<Item = &'a Said>,
     ) -> Self {
-        let own = member.info();
         Self::Welcome {
-            id: member.id().to_string(),
-            name: member.data().map_or("", Name::as_str),
+            you,
             room,
-            members: others.iter().chain([&own]).map(Person::of).collect(),
+            members: others
+                .iter()
+                .filter_map(Person::of)
+                .chain([you.clone()])
+                .collect(),
             history: history.into_iter().collect(),
-        }
-    }
-
-    pub(crate) fn joined(id: &'a str, name: &'a Name) -> Self {
-        Self::Joined {
-            id,
-            name: name.as_str(),
-        }
-    }
-
-    pub(crate) fn left(id: &'a str, name: &'a Name) -> Self {
-        Self::Left {
-            id,
-            name: name.as_str(),
         }
     }
 
@@ -133,10 +106,19 @@ impl Said {
 }
 
 impl Person {
-    fn of(member: &MemberInfo) -> Self {
-        Self {
+    /// A member as the page knows it; its name is in its profile.
+    fn of(member: &MemberInfo) -> Option<Self> {
+        Some(Self {
             id: member.id().to_string(),
-            name: member.data().map_or("", Name::as_str).to_owned(),
+            name: member.data::<Name>()?.clone(),
+        })
+    }
+
+    /// Who says what comes by HTTP.
+    pub(crate) fn http() -> Self {
+        Self {
+            id: "http".to_owned(),
+            name: Name("http".to_owned()),
         }
     }
 }

@@ -90,6 +90,10 @@ pub async fn connect_with(
 /// How long the content of a refusal may take to come.
 const CONTENT_TIME: Duration = Duration::from_secs(2);
 
+/// How much is read at a time. It lies on the heap: in the future it would take its place in every
+/// task for as long as the connection lives.
+const BUFFER_SIZE: usize = 4096;
+
 /// Opens a WebSocket over a stream that is connected already: TLS, a Unix socket, a proxy.
 ///
 /// Of the URL only what the request says of it is used; the scheme does not matter.
@@ -128,7 +132,7 @@ where
     stream.write_all(&offer.encode()).await?;
     stream.flush().await?;
     let mut head = ResponseHead::new(upgrade);
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -175,7 +179,7 @@ async fn read_refusal<S: AsyncRead + Unpin>(
     let mut refusal = Refusal::new(upgrade, response);
     refusal.receive(&mut unread);
     let content = async {
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; BUFFER_SIZE];
         while refusal.wants_more() {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,

@@ -196,7 +196,7 @@ impl Server {
     ///                 None => return Ok(()),
     ///             },
     ///             _ = leaving.changed() => {
-    ///                 socket.close(CloseFrame::from(CloseCode::GOING_AWAY)).await?;
+    ///                 socket.close(CloseCode::GOING_AWAY).await?;
     ///                 return Ok(());
     ///             }
     ///         }

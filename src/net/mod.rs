@@ -18,9 +18,11 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 mod client;
+mod driver;
 mod error;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+mod inbox;
 mod input;
 mod listener;
 mod server;

@@ -42,9 +42,13 @@ pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let upgrade = Upgrade::default();
-    let incoming = Incoming::read(stream, &upgrade).await?;
-    incoming.accept(&upgrade, Config::default()).await
+    // The handshake is over soon, so it is not to make room for itself in the caller's task.
+    Box::pin(async {
+        let upgrade = Upgrade::default();
+        let incoming = Incoming::read(stream, &upgrade).await?;
+        incoming.accept(&upgrade, Config::default()).await
+    })
+    .await
 }
 
 /// A request on a stream that was not answered yet.
@@ -85,6 +89,10 @@ pub struct Incoming<S> {
 /// How long a refused peer may take to read the refusal (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How much is read at a time. It lies on the heap: in the future it would take its place in every
+/// task for as long as the connection lives.
+const BUFFER_SIZE: usize = 4096;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// Reads a request, within the limits and the time that `upgrade` gives.
     ///
@@ -115,7 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Err(_) => HandshakeError::TimedOut,
         };
         debug!(status = %error.status(), error = %error, "handshake refused");
-        refuse(&mut stream, time, &error.response()).await?;
+        // Why it was refused is known, whether or not the peer takes the answer.
+        let _ = refuse(&mut stream, time, &error.response()).await;
         Err(error.into())
     }
 
@@ -127,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] if the request was refused; [`Error::Io`].
+    /// [`Error::Handshake`] if the request was refused, whether or not the peer took the answer;
+    /// [`Error::Io`].
     ///
     /// # Cancel safety
     ///
@@ -141,7 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Ok(accepted) => accepted,
             Err(error) => {
                 debug!(status = %error.status(), error = %error, "handshake refused");
-                refuse(&mut self.stream, self.time, &error.response()).await?;
+                // As in `read`.
+                let _ = refuse(&mut self.stream, self.time, &error.response()).await;
                 return Err(error.into());
             }
         };
@@ -185,7 +196,7 @@ async fn read_head<S: AsyncRead + Unpin>(
     upgrade: &Upgrade,
 ) -> Result<(Request<()>, Vec<u8>), Error> {
     let mut head = RequestHead::new(upgrade);
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -212,7 +223,7 @@ where
     write(stream, time, &encode_response(response)).await?;
     let drained = async {
         stream.shutdown().await?;
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; BUFFER_SIZE];
         while stream.read(&mut buffer).await? > 0 {}
         Ok::<(), io::Error>(())
     };

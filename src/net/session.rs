@@ -5,14 +5,16 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::driver::Driver;
 use super::error::Error;
+use super::inbox::{Audience, Inbox};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
@@ -86,8 +88,8 @@ impl SessionConfig {
         self
     }
 
-    /// How many bytes of messages may wait to be taken before the peer has to wait: 256 KiB. A
-    /// larger message is taken in if nothing else waits.
+    /// How many bytes of messages may wait to be taken before the peer has to wait: 256 KiB. The
+    /// message that reaches it is still taken in, however large.
     #[must_use]
     pub const fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.inbox_bytes = bytes;
@@ -96,7 +98,8 @@ impl SessionConfig {
 }
 
 impl Session {
-    /// Hands a socket to a task of its own, with the default [`SessionConfig`].
+    /// Hands a socket to a task of its own, with the default [`SessionConfig`]. No message may be
+    /// unfinished that was begun in fragments, in either direction.
     ///
     /// # Panics
     ///
@@ -108,7 +111,7 @@ impl Session {
         Self::spawn_with(socket, SessionConfig::default())
     }
 
-    /// Hands a socket to a task of its own.
+    /// Hands a socket to a task of its own. See [`spawn`](Self::spawn).
     ///
     /// # Panics
     ///
@@ -118,11 +121,11 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (outbox, reader) = outbox::channel(config.outbox);
-        let inbox = Arc::new(Inbox::new(&config));
+        let inbox = Arc::new(Inbox::new(config.inbox_messages, config.inbox_bytes));
         let agreed = socket.connection().agreed().clone();
         tokio::spawn(SessionTask {
             mark: socket.connection().config().limits().write_mark.max(1),
-            socket,
+            driver: socket.into_driver(),
             reader,
             inbox: Arc::clone(&inbox),
             batch: Vec::new(),
@@ -267,126 +270,9 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What came and was not taken.
-struct Inbox {
-    state: Mutex<InboxState>,
-    max_messages: usize,
-    max_bytes: usize,
-}
-
-struct InboxState {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    audience: Audience,
-    /// Set when nothing more comes; an error is given out once.
-    ended: Option<Result<(), Error>>,
-    round_trip: Option<Duration>,
-    session: Option<Waker>,
-    /// The task, if it waits for room.
-    task: Option<Waker>,
-}
-
-/// Who takes the messages.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Audience {
-    Listening,
-    /// Nobody, and it is meant so.
-    Ignoring,
-    /// Nobody any more.
-    Gone,
-}
-
-impl Inbox {
-    fn new(config: &SessionConfig) -> Self {
-        Self {
-            state: Mutex::new(InboxState {
-                messages: VecDeque::new(),
-                bytes: 0,
-                audience: Audience::Listening,
-                ended: None,
-                round_trip: None,
-                session: None,
-                task: None,
-            }),
-            max_messages: config.inbox_messages,
-            max_bytes: config.inbox_bytes,
-        }
-    }
-
-    /// No code that can panic runs while the lock is held, but for allocation.
-    fn lock(&self) -> MutexGuard<'_, InboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        let mut state = self.lock();
-        if let Some(message) = state.messages.pop_front() {
-            state.bytes -= message.len();
-            if state.messages.is_empty() && state.messages.capacity() > KEPT {
-                state.messages = VecDeque::new();
-            }
-            wake(state.task.take(), state);
-            return Poll::Ready(Ok(Some(message)));
-        }
-        if let Some(ended) = &mut state.ended {
-            let ended = std::mem::replace(ended, Ok(()));
-            return Poll::Ready(ended.map(|()| None));
-        }
-        match &mut state.session {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.session = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    fn push(&self, message: Message) {
-        let mut state = self.lock();
-        if state.audience != Audience::Listening {
-            return;
-        }
-        state.bytes += message.len();
-        state.messages.push_back(message);
-        wake(state.session.take(), state);
-    }
-
-    /// `Ready` when another message can be taken in.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        let full = state.messages.len() >= self.max_messages || state.bytes >= self.max_bytes;
-        if !full || state.messages.is_empty() {
-            return Poll::Ready(());
-        }
-        state.task = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn set_audience(&self, audience: Audience) {
-        let mut state = self.lock();
-        state.audience = audience;
-        let dropped = std::mem::take(&mut state.messages);
-        state.bytes = 0;
-        wake(state.task.take(), state);
-        drop(dropped);
-    }
-
-    fn finish(&self, ended: Result<(), Error>) {
-        let mut state = self.lock();
-        state.ended.get_or_insert(ended);
-        wake(state.session.take(), state);
-    }
-}
-
-/// Wakes after the lock was given back.
-fn wake(waker: Option<Waker>, state: MutexGuard<'_, InboxState>) {
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
 /// Owns the socket, and moves messages between it, the outbox and the inbox.
 struct SessionTask<S> {
-    socket: WebSocket<S>,
+    driver: Driver<S>,
     reader: OutboxReader,
     inbox: Arc<Inbox>,
     /// How much output makes the outbox wait.
@@ -402,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let ended = ready!(this.poll_run(cx));
-        if let Some(info) = this.socket.close_info() {
+        if let Some(info) = this.driver.connection.close_info() {
             this.reader.finish(info);
         }
         this.inbox.finish(ended);
@@ -436,16 +322,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
 
     /// Whether more waits to be written than the outbox may add to.
     fn is_behind(&self) -> bool {
-        self.socket.connection().output_len() >= self.mark
+        self.driver.connection.output_len() >= self.mark
     }
 
     /// Moves messages from the outbox into the output, up to the mark; whether there were any.
     fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.socket.state() != State::Open {
+        if self.driver.connection.state() != State::Open {
             return false;
         }
         let budget = if !self.is_behind() {
-            self.mark - self.socket.connection().output_len()
+            self.mark - self.driver.connection.output_len()
         } else if self.reader.poll_closing(cx).is_ready() {
             // A peer that reads nothing must not put off the deadline of the closing handshake.
             usize::MAX
@@ -456,15 +342,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             Poll::Pending => return false,
             Poll::Ready(Taken::Close(frame)) => {
                 // A Close that must not be sent becomes one without a body.
-                if self.socket.start_close(frame).is_err() {
-                    let sent = self.socket.start_close(None);
+                if self.driver.connection.close(frame).is_err() {
+                    let sent = self.driver.connection.close(None);
                     debug_assert!(sent.is_ok());
                 }
                 return true;
             }
             Poll::Ready(Taken::Messages) => {}
         }
-        let connection = self.socket.connection_mut();
+        let connection = &mut self.driver.connection;
         for outgoing in self.batch.drain(..) {
             // The connection is open, and no fragments are sent by a session.
             let sent = match outgoing {
@@ -474,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             debug_assert_eq!(sent, Ok(()));
         }
         self.batch.shrink_to(KEPT);
-        let position = self.socket.written() + self.socket.connection().output_len() as u64;
+        let position = self.driver.written + self.driver.connection.output_len() as u64;
         self.marks.push_back((position, self.reader.taken()));
         true
     }
@@ -482,12 +368,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
     /// Takes one message in, and writes what is due.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
         let full = self.inbox.poll_room(cx).is_pending();
-        if full && self.socket.state() == State::Open {
+        if full && self.driver.connection.state() == State::Open {
             // The peer may have answered a Ping, but that is not being read.
-            self.socket.connection_mut().pause_deadlines();
-            ready!(self.socket.poll_flush_output(cx))?;
+            self.driver.connection.pause_deadlines();
+            ready!(self.driver.poll_flush_output(cx))?;
         }
-        let received = self.socket.poll_whole(cx, |event| match event {
+        let received = self.driver.poll_whole(cx, |event| match event {
             Event::Text(text) => ControlFlow::Break(text.into()),
             Event::Binary(payload) => ControlFlow::Break(payload.into()),
             _ => ControlFlow::Continue(()),
@@ -505,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
 
     /// Tells those who wait for it what was written.
     fn note_written(&mut self) {
-        let written = self.socket.written();
+        let written = self.driver.written;
         let mut messages = None;
         while let Some(&(position, count)) = self.marks.front()
             && position <= written
@@ -519,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         if let Some(messages) = messages {
             self.reader.written(messages);
         }
-        if let Some(round_trip) = self.socket.round_trip() {
+        if let Some(round_trip) = self.driver.round_trip {
             self.inbox.lock().round_trip = Some(round_trip);
         }
     }

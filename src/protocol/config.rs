@@ -98,10 +98,12 @@ impl Config {
     }
 
     /// How often a Ping is sent: every 20 seconds. `None` sends none, so that a peer that vanished
-    /// is found by [`idle_timeout`](Self::idle_timeout) only.
+    /// is found by [`idle_timeout`](Self::idle_timeout) only. Less than a millisecond is taken as
+    /// one.
     #[must_use]
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.ping_interval = interval.into();
+        let interval = interval.into();
+        self.ping_interval = interval.map(|interval| interval.max(Duration::from_millis(1)));
         self
     }
 

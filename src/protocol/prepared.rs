@@ -93,6 +93,13 @@ impl<M: Into<Message>> From<M> for PreparedMessage {
     }
 }
 
+/// Shared, not encoded anew.
+impl From<&Self> for PreparedMessage {
+    fn from(message: &Self) -> Self {
+        message.clone()
+    }
+}
+
 /// Shows the kind and the length, never the content.
 impl fmt::Debug for PreparedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::close::{CloseCode, CloseFrame};
+use crate::log::debug;
 use crate::outbox::{Outbox, QueueError};
 use crate::protocol::PreparedMessage;
 
@@ -172,6 +173,7 @@ impl<'a> Broadcast<'a> {
         } = delivery;
         slow.sort_unstable_by_key(|member| member.id);
         for member in slow {
+            debug!(member = %member.id, "slow member disconnected");
             self.hub.detach(&member, LeaveReason::Evicted);
         }
         report

@@ -193,6 +193,13 @@ suite("the chat page", () => {
     await ada.click("#newer");
     await ada.waitForSelector("#newer", { state: "hidden" });
     assert.ok((await away()) < 2);
+
+    // What takes room from the list does not hide its end.
+    await server.stop();
+    await ada.waitForSelector("#banner:not([hidden])");
+    assert.ok((await away()) < 2, "the banner");
+    await ada.fill("#text", "several\nlines\nof\ntext");
+    assert.ok((await away()) < 2, "a long draft");
   });
 
   for (const [signal, code, message] of [

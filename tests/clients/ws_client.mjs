@@ -166,6 +166,26 @@ suite("echo", () => {
     });
   }
 
+  test("a close is read although much that was never looked at is on its way", async () => {
+    const raw = await Raw.connect(server.port);
+    raw.write(request(server.port));
+    await raw.until("\r\n\r\n");
+    raw.write(frame(0x83), ...Array(8).fill(Buffer.alloc(LIMIT / 2, "x")));
+    const answer = await raw.rest();
+    assert.deepEqual([answer[0], answer.length, answer.readUInt16BE(2)], [0x88, 2 + answer[1], 1002]);
+    raw.socket.destroy();
+  });
+
+  test("a client that sends much before it reads gets everything back", async () => {
+    const socket = await open(url);
+    socket.pause();
+    const messages = Array.from({ length: 200 }, (_, i) => Buffer.alloc(100_000, i));
+    messages.forEach((message) => socket.send(message));
+    socket.resume();
+    for (const message of messages) assert.ok(message.equals(await socket.next()));
+    socket.terminate();
+  });
+
   test("after the closing handshake the server is the one that ends the connection", async () => {
     const raw = await Raw.connect(server.port);
     raw.write(request(server.port), frame(0x88, Buffer.from([3, 232])));
@@ -332,6 +352,36 @@ suite("chat", () => {
     });
   }
 
+  test("who does not keep up is told so with 1013 as soon as it reads again, and holds up nobody", async () => {
+    const slow = await open(`${base}/ws/flood?name=Slow`);
+    const fast = await open(`${base}/ws/flood?name=Fast`);
+    slow.pause();
+    const text = "x".repeat(4000);
+    await fast.nextJson();
+    // More than the buffers of the system and of the server hold, in bursts that Fast keeps up with.
+    for (let burst = 0; burst < 60; burst++) {
+      for (let n = 0; n < 50; n++) fast.send(JSON.stringify({ type: "message", text }));
+      for (let n = 0; n < 50; n++) assert.equal((await fast.nextJson()).text, text);
+    }
+    slow.resume();
+    assert.equal((await slow.closed).code, 1013);
+    assert.equal((await fast.nextJson()).type, "left");
+    fast.terminate();
+  });
+
+  test("the end of the server waits for nobody who does not answer", async () => {
+    const ending = await serve("chat");
+    const ada = await open(`ws://${ending.host}/ws/tea?name=Ada`);
+    const half = await Raw.connect(ending.port);
+    half.write("GET / HTTP/1.1\r\nHost: ");
+    const mute = await Raw.connect(ending.port);
+    mute.write(request(ending.port, {}, "GET /ws/tea?name=Mute HTTP/1.1"));
+    await mute.until("welcome");
+    assert.deepEqual(await ending.stop("SIGINT"), { code: 0, signal: null });
+    assert.equal((await ada.closed).code, 1001);
+    for (const raw of [half, mute]) raw.socket.destroy();
+  });
+
   test("/echo agrees on its subprotocol among others, and echoes text and binary", async () => {
     const socket = await open(`${base}/echo`, ["chat", "echo"]);
     assert.equal(socket.protocol, "echo");
@@ -381,6 +431,13 @@ suite("client against a ws server", () => {
     const client = run("client", url);
     await client.ended;
     assert.match(client.lines.join("\n"), /\b4321\b.*closing time/s);
+  });
+
+  test("a server that is gone ends the program, whose input is still open", async () => {
+    server.once("connection", (socket) => socket.terminate());
+    const client = run("client", url);
+    assert.equal((await client.ended).code, 1);
+    assert.match(client.lines.join("\n"), /\b1006\b/);
   });
 
   test("fragments and pings of the server are dealt with", async () => {

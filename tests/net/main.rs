@@ -4,9 +4,13 @@
 #![cfg(feature = "tokio")]
 
 mod adapter;
+mod cancel;
 mod deadlines;
 mod ending;
 mod fragments;
+mod garbage;
+mod interop;
+mod opening;
 mod pipe;
 mod session;
 

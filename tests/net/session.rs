@@ -445,3 +445,40 @@ async fn a_session_finds_a_peer_that_vanished_within_40_seconds() {
     assert!(matches!(session.recv().await, Err(Error::PongTimeout)));
     assert_eq!(start.elapsed(), Duration::from_secs(40));
 }
+
+/// Real streams and threads, small limits on all sides: a wakeup that gets lost stops it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sessions_that_send_all_they_can_never_stop() {
+    const EACH: usize = 400;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let near = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let limits = OutboxLimits::default().max_messages(5);
+    let config = SessionConfig::default().outbox(limits).inbox_messages(3);
+    let mut running = Vec::new();
+    for (stream, role) in [(near, Role::Client), (far, Role::Server)] {
+        let socket = socket(stream, role, Config::default().write_mark(10_000));
+        let mut session = Session::spawn_with(socket, config);
+        for _ in 0..4 {
+            let outbox = session.outbox().clone();
+            tokio::spawn(async move {
+                for i in 0..EACH {
+                    outbox.queue(binary(i * 37 % 9_000)).await.unwrap();
+                }
+            });
+        }
+        running.push(tokio::spawn(async move {
+            for _ in 0..4 * EACH {
+                session.recv().await.unwrap().unwrap();
+            }
+            session
+        }));
+    }
+    // Kept, so that neither closes before the other has all.
+    let mut sessions = Vec::new();
+    for running in running {
+        let done = tokio::time::timeout(Duration::from_secs(15), running).await;
+        sessions.push(done.expect("nothing moves any more").unwrap());
+    }
+}

@@ -1,0 +1,461 @@
+//! The stream of a connection: reads, writes, deadlines, and the end of it (§7.1.1).
+//!
+//! It decides when to do what; the protocol is [`Connection`]'s. Everything that is under way is
+//! noted in [`Driver`] and nothing in a future, so that every future may be dropped.
+//!
+//! ```text
+//!          a write fails                   all was taken
+//!   Open ───────────────▶ Unwritable ──────────────────────────────▶ Ended
+//!     │ connection is closed                                           ▲
+//!     ▼                                                                │
+//!   Writing ── output is written ──▶ Draining ── end of stream, time ──┘
+//! ```
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Buf;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::error::Error;
+use super::input::Input;
+use crate::log::debug;
+use crate::protocol::{CloseCause, Connection, Delivery, Event, Role};
+
+/// A connection and its stream.
+#[derive(Debug)]
+pub(super) struct Driver<S> {
+    pub(super) stream: S,
+    pub(super) connection: Connection,
+    input: Input,
+    timer: Timer,
+    phase: Phase,
+    /// To be reported when the transport is done with.
+    error: Option<Error>,
+    /// Whether the stream has to be flushed since the last write.
+    unflushed: bool,
+    /// How many bytes of output were ever written.
+    pub(super) written: u64,
+    pub(super) round_trip: Option<Duration>,
+    /// How much was received without waiting, see [`TURN`].
+    unwaited: u32,
+}
+
+/// How far the transport is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Carries frames.
+    Open,
+    /// A write failed: what the peer sent before can still be taken.
+    Unwritable,
+    /// The connection is closed: what is left is written, what comes is dropped.
+    Writing,
+    /// §7.1.1: waits for the peer to end the stream, until a time.
+    Draining(Instant),
+    /// Done with.
+    Ended,
+}
+
+/// §7.1.1: a client waits this long for the server to end the stream, and a server for the client
+/// to see that it did.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// After so many frames' worth of work without waiting, a connection lets others run.
+const TURN: u32 = 512;
+
+/// What a read counts in a turn: it may bring thousands of frames that make no event.
+const READ_COST: u32 = 32;
+
+/// How many slices go into one vectored write.
+const SLICES: usize = 64;
+
+impl<S> Driver<S> {
+    /// `unread` is what came from the stream already.
+    pub(super) fn new(stream: S, connection: Connection, unread: &[u8]) -> Self {
+        debug!("connection opened");
+        Self {
+            stream,
+            connection,
+            input: Input::new(unread),
+            timer: Timer::default(),
+            phase: Phase::Open,
+            error: None,
+            unflushed: false,
+            written: 0,
+            round_trip: None,
+            unwaited: 0,
+        }
+    }
+
+    /// Whether there is nothing to wait for and nothing to report.
+    pub(super) const fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Ended) && self.error.is_none()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Receives whole messages.
+    pub(super) fn poll_whole<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.connection.set_delivery(Delivery::Messages);
+        if self.connection.is_inside_fragments() {
+            return Poll::Ready(Err(Error::InsideFragments));
+        }
+        self.poll_receive(cx, take)
+    }
+
+    /// Offers events to `take` until it wants one; writes, waits and keeps deadlines meanwhile.
+    pub(super) fn poll_receive<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        loop {
+            match self.phase {
+                Phase::Open | Phase::Unwritable => {
+                    if self.unwaited >= TURN {
+                        ready!(self.poll_yield(cx));
+                    }
+                    if let Some(taken) = self.take_event(cx, &mut take) {
+                        return Poll::Ready(Ok(Some(taken)));
+                    }
+                    if self.connection.is_closed() {
+                        self.phase = Phase::Writing;
+                        continue;
+                    }
+                    if !self.input.is_empty() {
+                        continue;
+                    }
+                    // A peer that does not read may still send: both directions are tried.
+                    if self.phase == Phase::Open {
+                        let write = self.poll_write_output(cx);
+                        self.note_failure(write);
+                    }
+                    if self.poll_read(cx).is_ready() {
+                        continue;
+                    }
+                    if self.phase == Phase::Unwritable {
+                        // All that came before the failure has been taken.
+                        self.lose();
+                    } else if !self.poll_timer(cx) {
+                        self.unwaited = 0;
+                        return Poll::Pending;
+                    }
+                }
+                Phase::Writing => ready!(self.poll_finish_writing(cx)),
+                Phase::Draining(until) => ready!(self.poll_drain(cx, until)),
+                Phase::Ended => return Poll::Ready(self.error.take().map_or(Ok(None), Err)),
+            }
+        }
+    }
+
+    /// Lets other tasks run, since a peer that floods must not keep them from it; nor must it keep
+    /// a deadline from being looked at. `Ready` if one has passed.
+    fn poll_yield(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.unwaited = 0;
+        if self.poll_timer(cx) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Offers the events that lie in the input.
+    #[inline]
+    fn take_event<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Option<T> {
+        let mut answered = false;
+        let mut taken = None;
+        let mut unread = self.input.unread();
+        while !unread.is_empty() && taken.is_none() && self.unwaited < TURN {
+            self.unwaited += 1;
+            match self.connection.receive(&mut unread) {
+                Ok(Some(event)) => {
+                    answered |= matches!(event, Event::Ping(_) | Event::Close(_));
+                    if let Event::Pong {
+                        pinged_at: Some(at),
+                        ..
+                    } = event
+                    {
+                        self.round_trip = Some(elapsed(at));
+                    }
+                    taken = take(event).break_value();
+                }
+                Ok(None) => break,
+                Err(error) => self.error = Some(Error::Protocol(error)),
+            }
+        }
+        let left = unread.len();
+        self.input.keep(left);
+        if answered && taken.is_some() && self.phase == Phase::Open {
+            // §5.5.2: "as soon as is practical". What cannot be written now leaves later.
+            let write = self.poll_write_output(cx);
+            self.note_failure(write);
+        }
+        taken
+    }
+
+    /// Reads once; `Ready` if anything has changed.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.input.poll_read(cx, Pin::new(&mut self.stream))) {
+            Ok(0) => {
+                self.error.get_or_insert(Error::ConnectionLost);
+                self.lose();
+            }
+            Ok(_) => self.unwaited += READ_COST,
+            Err(error) => {
+                self.error.get_or_insert(Error::Io(error));
+                self.lose();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes the output and flushes the stream.
+    fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.written;
+        let polled = self.poll_write_all(cx);
+        if polled.is_pending() && self.written > before {
+            // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+            self.connection.pause_deadlines();
+        }
+        polled
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(&mut self.stream);
+        loop {
+            let output = self.connection.output();
+            if !output.has_remaining() {
+                break;
+            }
+            let chunk = output.chunk();
+            let written = if chunk.len() < output.remaining() && stream.is_write_vectored() {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = output.chunks_vectored(&mut slices);
+                ready!(stream.as_mut().poll_write_vectored(cx, &slices[..count]))?
+            } else {
+                ready!(stream.as_mut().poll_write(cx, chunk))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            output.advance(written);
+            self.written += written as u64;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(stream.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all of the output, and keeps deadlines meanwhile and afterwards: `Ready` only for an
+    /// error, or when the connection is closed.
+    pub(super) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            ready!(self.poll_write_below(cx, 0))?;
+            if self.connection.is_closed() {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.poll_timer(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes until at most `mark` bytes of output are left, all of it for 0.
+    pub(super) fn poll_write_below(
+        &mut self,
+        cx: &mut Context<'_>,
+        mark: usize,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            if self.phase == Phase::Ended {
+                return Poll::Ready(self.error.take().map_or(Ok(()), Err));
+            }
+            if mark > 0 && self.connection.output_len() <= mark {
+                return Poll::Ready(Ok(()));
+            }
+            if self.phase == Phase::Unwritable {
+                self.lose();
+                continue;
+            }
+            let before = self.written;
+            let write = self.poll_write_output(cx);
+            match write {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) => {
+                    self.note_failure(write);
+                    continue;
+                }
+                Poll::Pending if self.written > before => continue,
+                Poll::Pending => {}
+            }
+            let may_read = !self.connection.is_closed() && self.input.is_empty();
+            if may_read && self.poll_read(cx).is_ready() {
+                // Nobody takes it yet, but it shows that the peer lives.
+                self.connection.pause_deadlines();
+                continue;
+            }
+            if !self.poll_timer(cx) {
+                return Poll::Pending;
+            }
+            if self.connection.is_closed() {
+                // The peer is gone, so what it did not take stays.
+                self.end(cx);
+            }
+        }
+    }
+
+    /// Writes what is left, and a server ends the stream (§7.1.1). `Ready` when the phase changed.
+    fn poll_finish_writing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.input.clear();
+        // A peer that writes and does not read must not keep its Close from being written.
+        let ended = self.poll_discard(cx).is_ready();
+        let mut finished = self.poll_write_output(cx);
+        if matches!(finished, Poll::Ready(Ok(()))) && self.connection.role() == Role::Server {
+            finished = Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
+        if finished.is_pending() {
+            self.poll_timer(cx);
+        }
+        // A peer that is gone is told so, but not waited for.
+        let gone = matches!(self.error, Some(Error::PongTimeout)) || self.connection.is_overdue();
+        match finished {
+            Poll::Pending if !gone => return Poll::Pending,
+            Poll::Ready(Ok(())) if !gone && !ended => {
+                self.phase = Phase::Draining(Instant::now() + LINGER);
+            }
+            _ => self.end(cx),
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for the peer to end the stream, so that no reset destroys what it has not read yet.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        if self.poll_discard(cx).is_pending() {
+            ready!(self.timer.poll(cx, until));
+        }
+        self.end(cx);
+        Poll::Ready(())
+    }
+
+    /// Reads and drops; `Ready` at the end of the stream or at a failure.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURN / READ_COST {
+            let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream)));
+            self.input.clear();
+            if !matches!(read, Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Keeps the deadlines of the connection. Whether one has passed, so that there may be
+    /// something to write or nothing to wait for; otherwise the task is woken at the next one.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let connection = &mut self.connection;
+        let was_closed = connection.is_closed();
+        if connection.next_timeout().is_none() {
+            connection.handle_timeout(Instant::now().into_std());
+        }
+        loop {
+            let Some(due) = connection.next_timeout() else {
+                return false;
+            };
+            if self.timer.poll(cx, Instant::from_std(due)).is_pending() {
+                return false;
+            }
+            let output = connection.output_len();
+            connection.handle_timeout(Instant::now().into_std());
+            let has_ended = connection.is_overdue() || connection.is_closed() != was_closed;
+            if has_ended || connection.output_len() != output {
+                break;
+            }
+        }
+        if let Some(info) = connection.close_info() {
+            self.error = self.error.take().or(match info.cause {
+                CloseCause::PongTimeout => Some(Error::PongTimeout),
+                CloseCause::IdleTimeout => Some(Error::IdleTimeout),
+                _ if connection.is_overdue() => Some(Error::CloseTimeout),
+                _ => None,
+            });
+        }
+        true
+    }
+
+    /// A failed write is to be reported, but only after what the peer sent before.
+    fn note_failure(&mut self, write: Poll<io::Result<()>>) {
+        if let Poll::Ready(Err(error)) = write {
+            if !self.connection.is_closed() {
+                self.error.get_or_insert(Error::Io(error));
+            }
+            self.phase = Phase::Unwritable;
+        }
+    }
+
+    /// The transport is no use any more. After a closing handshake that is no loss.
+    fn lose(&mut self) {
+        self.connection.receive_eof();
+        self.enter_ended();
+    }
+
+    /// Ends the stream. What is to be said is said, so how that goes no longer matters.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.enter_ended();
+    }
+
+    fn enter_ended(&mut self) {
+        self.phase = Phase::Ended;
+        self.input.clear();
+        if let Some(info) = self.connection.close_info() {
+            debug!(how = %info, "connection ended");
+        }
+    }
+}
+
+/// One timer for all deadlines. It is set when something waits, and then only brought forward: a
+/// deadline that moved away makes it fire early once.
+#[derive(Debug, Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// `Ready` at `due`; otherwise the task is woken then.
+    ///
+    /// It is looked at last, when reads and writes may have used up the budget that the runtime
+    /// gives a task, which must not hide that the time has come.
+    fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if due < sleep.deadline() {
+            sleep.as_mut().reset(due);
+        }
+        loop {
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
+            if sleep.deadline() >= due {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+}
+
+pub(super) fn elapsed(since: std::time::Instant) -> Duration {
+    Instant::now().into_std().saturating_duration_since(since)
+}

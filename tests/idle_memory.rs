@@ -1,0 +1,195 @@
+//! What a connection that waits costs, counted by the allocator: itself and all it holds.
+
+#![cfg(feature = "tokio")]
+#![expect(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
+use wsroom::{Agreed, Config, Role, Session, WebSocket};
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the promises that the system asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONNECTIONS: usize = 200;
+
+/// Row 5 of the complaints: no buffer waits with the connection. All is in one test, since the
+/// tests of a program share its allocator.
+#[test]
+fn an_idle_connection_is_small() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut sockets = Vec::with_capacity(CONNECTIONS + 1);
+        let socket = each(async || sockets.push(idle_socket().await)).await;
+        let mut sessions = Vec::with_capacity(CONNECTIONS + 1);
+        let session = each(async || sessions.push(idle_session().await)).await;
+        // From the handshake on in one task, as a server has it.
+        let task = each(async || drop(tokio::spawn(serve(accepted_and_busy())))).await;
+        println!("idle: WebSocket {socket}, Session {session}, accepted in a task {task} bytes");
+        assert!(socket <= 1 << 10, "{socket}");
+        assert!(session <= 3 << 10, "{session}");
+        assert!(task <= 3 << 10, "{task}");
+    });
+}
+
+/// What each call leaves held, once all tasks wait.
+async fn each(mut make: impl AsyncFnMut()) -> usize {
+    // The first one fills the pools of the thread.
+    make().await;
+    settle().await;
+    let before = HELD.load(Ordering::Relaxed);
+    for _ in 0..CONNECTIONS {
+        make().await;
+    }
+    settle().await;
+    (HELD.load(Ordering::Relaxed) - before) / CONNECTIONS
+}
+
+async fn settle() {
+    for _ in 0..1_000 {
+        yield_now().await;
+    }
+}
+
+/// A server that has taken and sent messages and waits in `recv`.
+async fn idle_socket() -> Box<WebSocket<Script>> {
+    let mut socket = Box::new(WebSocket::new(
+        Script(frames()),
+        Role::Server,
+        Agreed::default(),
+        Config::default(),
+        &[],
+    ));
+    let mut echoed = 0;
+    let waiting = async {
+        while let Some(message) = socket.recv().await.unwrap() {
+            socket.feed(message).await.unwrap();
+            echoed += 1;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = waiting => panic!("it does not end"),
+        () = yield_now() => {}
+    }
+    assert_eq!(echoed, 3);
+    socket
+}
+
+async fn serve(stream: Script) {
+    let mut socket = wsroom::accept(stream).await.unwrap();
+    while let Some(message) = socket.recv().await.unwrap() {
+        socket.send(message).await.unwrap();
+    }
+}
+
+/// A session that has taken and sent messages and waits, with its task.
+async fn idle_session() -> Session {
+    let socket = WebSocket::new(
+        Script(frames()),
+        Role::Server,
+        Agreed::default(),
+        Config::default(),
+        &[],
+    );
+    let mut session = Session::spawn(socket);
+    for _ in 0..3 {
+        let message = session.recv().await.unwrap().unwrap();
+        session.send(message).await.unwrap();
+    }
+    session
+}
+
+/// A stream that reads what it holds and then waits, and swallows what is written: it costs nothing
+/// itself.
+struct Script(&'static [u8]);
+
+fn frames() -> &'static [u8] {
+    script(&[])
+}
+
+fn accepted_and_busy() -> Script {
+    Script(script(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    ))
+}
+
+/// These bytes and three messages, made once.
+fn script(head: &[u8]) -> &'static [u8] {
+    static WITH_HEAD: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    static WITHOUT: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    let cell = if head.is_empty() {
+        &WITHOUT
+    } else {
+        &WITH_HEAD
+    };
+    cell.get_or_init(|| {
+        let mut bytes = head.to_vec();
+        bytes.extend(b"\x81\x82\0\0\0\0hi\x82\xfe\x75\x30\0\0\0\0");
+        bytes.extend([7; 30_000]);
+        bytes.extend(b"\x01\x82\0\0\0\0hi\x80\x82\0\0\0\0hi");
+        bytes
+    })
+}
+
+impl AsyncRead for Script {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return Poll::Pending;
+        }
+        let (now, later) = self.0.split_at(self.0.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.0 = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

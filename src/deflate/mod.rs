@@ -9,6 +9,6 @@ mod off;
 mod params;
 
 #[cfg(not(feature = "deflate"))]
-pub use off::DeflateParams;
+pub use off::{Deflate, DeflateParams};
 #[cfg(feature = "deflate")]
-pub use params::DeflateParams;
+pub use params::{Deflate, DeflateParams};

@@ -1,8 +1,8 @@
 //! The server's part: judges a request and answers it (§4.2).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
@@ -74,7 +74,12 @@ impl Upgrade {
         )?;
         let protocol = self.choose_protocol(headers)?;
         // §9.1: an extension that the answer does not name is declined. The list must be valid.
-        extension_offers(headers)?;
+        let offers = extension_offers(headers)?;
+        // RFC 7692 §5.1: the first offer that can be granted.
+        let deflate = self.deflate.as_ref().and_then(|deflate| {
+            let mut answers = offers.iter();
+            answers.find_map(|offer| deflate.accept(offer.name(), offer.params()))
+        });
 
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -86,6 +91,10 @@ impl Upgrade {
         if let Some(protocol) = protocol {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
             agreed = agreed.with_protocol(protocol);
+        }
+        if let Some((chosen, params)) = deflate {
+            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&chosen)?);
+            agreed = agreed.with_deflate(params);
         }
         answer.extend(self.headers.clone());
         Ok((response, agreed))

@@ -40,6 +40,9 @@ pub enum ProtocolError {
     TooManyFragments,
     /// §8.1: a text message that is not UTF-8.
     InvalidUtf8,
+    /// RFC 7692 §7.2.2: a compressed message that is not DEFLATE, is cut short, or refers to more
+    /// than the window that was agreed on.
+    InvalidDeflate,
     /// §5.5.1: a Close frame with a body of one byte.
     CloseBodyTooShort,
     /// §7.4: a Close frame with a code that must not be sent.
@@ -64,7 +67,9 @@ impl ProtocolError {
             | Self::LengthOverflow
             | Self::CloseBodyTooShort
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_DATA,
+            Self::InvalidUtf8 | Self::InvalidDeflate | Self::InvalidCloseReason => {
+                CloseCode::INVALID_DATA
+            }
             Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
             Self::FrameTooLarge | Self::MessageTooLarge => CloseCode::MESSAGE_TOO_BIG,
         }
@@ -88,6 +93,7 @@ impl ProtocolError {
             Self::MessageTooLarge => "message is too large",
             Self::TooManyFragments => "message has too many fragments",
             Self::InvalidUtf8 => "text is not valid UTF-8",
+            Self::InvalidDeflate => "compressed data is not valid",
             Self::CloseBodyTooShort => "close body has one byte",
             Self::InvalidCloseCode(_) => "close code must not be sent",
             Self::InvalidCloseReason => "close reason is not valid UTF-8",

@@ -1,16 +1,13 @@
 //! §10.4: what a peer can make a connection allocate, measured by an allocator that counts.
 
-#![expect(unsafe_code, reason = "an allocator cannot be written without")]
-
 mod common {
+    pub(crate) mod counting;
     pub(crate) mod frames;
     pub(crate) mod table;
 }
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use bytes::Buf;
+use common::counting::measured;
 use common::frames::frame_to;
 use common::table::{Row, config, rows};
 use wsroom::{Agreed, Config, Connection, Event, Message, Role};
@@ -210,53 +207,3 @@ fn only_message(role: Role, input: &mut [u8], step: usize) -> Message {
 
 /// What `Bytes` needs to share a buffer.
 const SHARED: usize = 32;
-
-/// Runs `body`, and gives besides its result the bytes that this thread held at most, and still
-/// holds, more than before.
-fn measured<T>(body: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    let result = body();
-    let held = |bytes: isize| usize::try_from(bytes - before).unwrap_or(0);
-    (result, held(PEAK.get()), held(LIVE.get()))
-}
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The system's allocator, which counts what each thread holds.
-struct Counting;
-
-impl Counting {
-    fn count(bytes: isize) {
-        LIVE.set(LIVE.get() + bytes);
-        PEAK.set(PEAK.get().max(LIVE.get()));
-    }
-}
-
-// SAFETY: every call is passed on to `System` as it came, and counting does not allocate: the
-// thread's cells are constants without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        Self::count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` gave `System`'s pointer.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Self::count(size as isize - layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `realloc`, and `alloc` gave `System`'s pointer.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}

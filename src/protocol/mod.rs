@@ -57,6 +57,7 @@ pub use send::SendError;
 
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
+use crate::deflate::{Deflater, Effort, Inflater};
 use crate::error::ProtocolError;
 use crate::frame::{MaskKey, OpCode};
 use crate::message::Message;
@@ -128,13 +129,21 @@ struct Ending {
 impl Connection {
     /// Makes a connection whose opening handshake has agreed on `agreed`.
     pub fn new(role: Role, agreed: Agreed, config: Config) -> Self {
+        let is_client = role == Role::Client;
+        let effort = Effort {
+            level: config.compression_level,
+            threshold: config.compression_threshold,
+        };
+        let deflate = agreed.deflate();
+        let inflater = deflate.map(|params| Inflater::new(params, !is_client));
+        let deflater = deflate.map(|params| Deflater::new(params, is_client, effort));
         Self {
             role,
             config,
             agreed,
             state: State::Open,
-            receiver: Receiver::new(role == Role::Server),
-            sender: Sender::new(role == Role::Client),
+            receiver: Receiver::new(!is_client, inflater),
+            sender: Sender::new(is_client, deflater),
             keepalive: Keepalive::default(),
             ending: Ending::default(),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::deflate::{Deflater, Variants};
 use crate::frame::{FrameHeader, OpCode};
 use crate::message::Message;
 
@@ -11,6 +12,11 @@ use crate::message::Message;
 ///
 /// A frame that a server sends is not masked (§5.1), so it is the same for every client. Sent by
 /// a client, the payload is masked for each connection as any other.
+///
+/// Where permessage-deflate was agreed on, the message is compressed when it is first sent, at
+/// most once for each window size that was agreed on, and all clones share the result. It is
+/// compressed by itself, whatever context a connection has; the message that follows it there
+/// begins a new one.
 ///
 /// # Examples
 ///
@@ -28,33 +34,38 @@ use crate::message::Message;
 /// ```
 #[derive(Clone)]
 pub struct PreparedMessage {
-    /// The frame of a server: header and payload.
-    frame: Bytes,
-    header_len: u8,
+    plain: Frame,
     opcode: OpCode,
+    /// Compressed, unless that is not wanted.
+    compressed: Option<Variants<Frame>>,
+}
+
+/// The frame of a server: header and payload.
+#[derive(Clone)]
+pub(super) struct Frame {
+    bytes: Bytes,
+    header_len: u8,
 }
 
 impl PreparedMessage {
     /// Encodes a message.
     pub fn new(message: impl Into<Message>) -> Self {
+        let mut prepared = Self::uncompressed(message);
+        prepared.compressed = Some(Variants::default());
+        prepared
+    }
+
+    /// Encodes a message that is never compressed.
+    ///
+    /// For what is compressed already; and for a secret in one message with what an attacker may
+    /// choose, or in a context with it, whose length on the wire could give it away (RFC 7692 §8).
+    pub fn uncompressed(message: impl Into<Message>) -> Self {
         let message = message.into();
         let opcode = opcode_of(&message);
-        let header = FrameHeader {
-            fin: true,
-            rsv1: false,
-            opcode,
-            mask: None,
-            payload_len: message.len() as u64,
-        }
-        .encode();
-        let header = header.as_slice();
-        let mut frame = BytesMut::with_capacity(header.len() + message.len());
-        frame.extend_from_slice(header);
-        frame.extend_from_slice(message.as_bytes());
         Self {
-            frame: frame.freeze(),
-            header_len: header.len() as u8,
+            plain: Frame::new(opcode, false, message.as_bytes()),
             opcode,
+            compressed: None,
         }
     }
 
@@ -75,15 +86,53 @@ impl PreparedMessage {
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        &self.frame[usize::from(self.header_len)..]
+        self.plain.payload()
     }
 
     pub(super) const fn opcode(&self) -> OpCode {
         self.opcode
     }
 
-    pub(super) const fn frame(&self) -> &Bytes {
-        &self.frame
+    pub(super) const fn plain(&self) -> &Frame {
+        &self.plain
+    }
+
+    /// The frame of the compressed message, if that is wanted and smaller.
+    pub(super) fn compressed(&self, deflater: &Deflater) -> Option<&Frame> {
+        let variants = self.compressed.as_ref()?;
+        let payload = self.payload();
+        variants.get_or_make(deflater, payload, |deflated| {
+            Frame::new(self.opcode, true, deflated)
+        })
+    }
+}
+
+impl Frame {
+    fn new(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Self {
+        let header = FrameHeader {
+            fin: true,
+            rsv1,
+            opcode,
+            mask: None,
+            payload_len: payload.len() as u64,
+        }
+        .encode();
+        let header = header.as_slice();
+        let mut bytes = BytesMut::with_capacity(header.len() + payload.len());
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(payload);
+        Self {
+            bytes: bytes.freeze(),
+            header_len: header.len() as u8,
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.header_len)..]
     }
 }
 

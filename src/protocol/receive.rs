@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::config::Config;
 use super::event::{Fragment, Payload, Text};
+use crate::deflate::{Inflated, Inflater, InvalidDeflate};
 use crate::error::ProtocolError;
 use crate::frame::{FrameHeader, HeaderPart, MaskKey, OpCode};
 use crate::utf8::{Utf8Buffer, Utf8Error, Utf8Validator};
@@ -45,12 +46,16 @@ pub(super) struct Receiver {
     control: BytesMut,
     /// A message of which not all frames have come whole.
     message: Option<Assembly>,
+    /// Inflates compressed messages, if that was agreed on.
+    inflater: Option<Inflater>,
 }
 
 /// The part of a frame that has not come yet.
 struct Frame {
     fin: bool,
     opcode: OpCode,
+    /// Whether it carries a part of a compressed message.
+    is_compressed: bool,
     /// The key as it is to be applied to the next byte.
     mask: Option<MaskKey>,
     remaining: u64,
@@ -61,6 +66,9 @@ struct Assembly {
     frames: u32,
     /// The lengths of its frames, the one that is coming included.
     len: u64,
+    is_compressed: bool,
+    /// How long it is so far, if it is compressed.
+    inflated: usize,
 }
 
 enum Kind {
@@ -75,7 +83,7 @@ enum Kind {
 }
 
 impl Receiver {
-    pub(super) fn new(masked: bool) -> Self {
+    pub(super) fn new(masked: bool, inflater: Option<Inflater>) -> Self {
         Self {
             masked,
             delivery: Delivery::Messages,
@@ -84,6 +92,7 @@ impl Receiver {
             frame: None,
             control: BytesMut::new(),
             message: None,
+            inflater,
         }
     }
 
@@ -104,7 +113,7 @@ impl Receiver {
 
     /// Forgets all that is unfinished: nothing is received any more.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.masked);
+        *self = Self::new(self.masked, None);
     }
 
     /// Whether a message has been handed out in part.
@@ -136,6 +145,13 @@ impl Receiver {
                     None => return Ok(None),
                 },
             };
+            if frame.is_compressed {
+                let received = self.receive_compressed(config, frame, input)?;
+                if received.is_some() || self.frame.is_some() {
+                    return Ok(received);
+                }
+                continue;
+            }
             let piece = frame.take_payload(input);
             let complete = frame.remaining == 0;
             let received = if frame.opcode.is_control() {
@@ -188,16 +204,25 @@ impl Receiver {
         config: &Config,
         bytes: &[u8],
     ) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+        let mut is_compressed = false;
         FrameHeader::parse_with(bytes, |part| match part {
-            HeaderPart::First { rsv1: true, .. } => Err(ProtocolError::ReservedBits),
+            // RFC 7692 §6.1: RSV1 stands on the first frame of a compressed message only.
+            HeaderPart::First { rsv1: true, opcode }
+                if self.inflater.is_none() || !matches!(opcode, OpCode::Text | OpCode::Binary) =>
+            {
+                Err(ProtocolError::ReservedBits)
+            }
             // §5.4: the first frame of a message says its type, the others are continuations;
             // control frames may stand between them.
-            HeaderPart::First { opcode, .. } => match (opcode, &self.message) {
+            HeaderPart::First { opcode, rsv1 } => match (opcode, &self.message) {
                 (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
                 (OpCode::Text | OpCode::Binary, Some(_)) => {
                     Err(ProtocolError::ExpectedContinuation)
                 }
-                _ => Ok(()),
+                (_, message) => {
+                    is_compressed = rsv1 || message.as_ref().is_some_and(|m| m.is_compressed);
+                    Ok(())
+                }
             },
             // §5.1: a client masks its frames, a server does not.
             HeaderPart::Mask(masked) if masked != self.masked => Err(if masked {
@@ -213,7 +238,16 @@ impl Receiver {
                     Some(message) => (message.len, message.frames),
                     None => (0, 0),
                 };
-                if payload_len > config.frame_limit() as u64 {
+                if is_compressed {
+                    // The limit of a message is that of what it inflates to.
+                    if payload_len > config.compressed_frame_limit() as u64 {
+                        Err(ProtocolError::FrameTooLarge)
+                    } else if frames >= config.max_fragments {
+                        Err(ProtocolError::TooManyFragments)
+                    } else {
+                        Ok(())
+                    }
+                } else if payload_len > config.frame_limit() as u64 {
                     Err(ProtocolError::FrameTooLarge)
                 } else if len.saturating_add(payload_len) > config.max_message_size as u64 {
                     Err(ProtocolError::MessageTooLarge)
@@ -228,13 +262,16 @@ impl Receiver {
 
     #[inline]
     fn begin_frame(&mut self, header: &FrameHeader) -> Frame {
+        let mut is_compressed = header.rsv1;
         if let (OpCode::Continuation, Some(message)) = (header.opcode, &mut self.message) {
             message.frames += 1;
-            message.len += header.payload_len;
+            message.len = message.len.saturating_add(header.payload_len);
+            is_compressed = message.is_compressed;
         }
         Frame {
             fin: header.fin,
             opcode: header.opcode,
+            is_compressed,
             mask: header.mask,
             remaining: header.payload_len,
         }
@@ -255,6 +292,54 @@ impl Receiver {
             OpCode::Pong => Received::Pong(payload),
             _ => Received::Close(payload),
         })
+    }
+
+    /// Takes what there is of a frame of a compressed message, and keeps the frame if there is not
+    /// all of it.
+    ///
+    /// Input is used only when all that comes of it was given out, so that nothing waits in here
+    /// when the input is used up.
+    #[inline(never)]
+    fn receive_compressed<'a>(
+        &mut self,
+        config: &Config,
+        mut frame: Frame,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        let Some(inflater) = &mut self.inflater else {
+            return Ok(None);
+        };
+        let mut message = match self.message.take() {
+            Some(message) => message,
+            None => Assembly::new(&frame, &[], self.delivery),
+        };
+        let mut given_out = BytesMut::new();
+        loop {
+            let room = config.max_message_size - message.inflated;
+            let Inflated { piece, pending, .. } = frame.inflate_payload(inflater, input, room)?;
+            // §10.4: checked while inflating, so that a bomb costs what the limit allows.
+            if piece.len() > room {
+                return Err(ProtocolError::MessageTooLarge);
+            }
+            let has_ended = frame.remaining == 0 && !pending;
+            message.receive_inflated(piece, frame.fin && has_ended, &mut given_out)?;
+            if has_ended && frame.fin {
+                inflater.finish()?;
+                return message.finish_inflated(given_out).map(Some);
+            }
+            if has_ended {
+                break;
+            }
+            let has_more = frame.remaining > 0 && !input.is_empty();
+            if has_more && given_out.is_empty() || !has_more && pending {
+                continue;
+            }
+            self.frame = Some(frame);
+            break;
+        }
+        let received = message.give_out(given_out, false);
+        self.message = Some(message);
+        Ok(received)
     }
 
     #[inline]
@@ -296,7 +381,38 @@ impl Frame {
         self.remaining -= len as u64;
         piece
     }
+
+    /// Unmasks as much of the payload as makes one piece, inflates it, and takes it off the front
+    /// of `input`.
+    fn inflate_payload<'a>(
+        &mut self,
+        inflater: &'a mut Inflater,
+        input: &mut &mut [u8],
+        room: usize,
+    ) -> Result<Inflated<'a>, InvalidDeflate> {
+        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
+        let len = len.min(UNMASKED);
+        let chunk = &mut input[..len];
+        if let Some(key) = self.mask {
+            key.apply(chunk);
+        }
+        let inflated = inflater.inflate(chunk, room)?;
+        let used = inflated.used;
+        if let Some(key) = self.mask {
+            // What was not used lies as it came, for it comes again.
+            let key = key.after(used);
+            key.apply(&mut chunk[used..]);
+            self.mask = Some(key);
+        }
+        split_front(input, used);
+        self.remaining -= used as u64;
+        Ok(inflated)
+    }
 }
+
+/// How much is unmasked at a time for inflating: little, since it is done anew for what is left
+/// when a piece is full.
+const UNMASKED: usize = 4 << 10;
 
 impl Assembly {
     /// Begins a message with its first frame, of which `piece` has come.
@@ -305,6 +421,8 @@ impl Assembly {
             kind: Kind::new(delivery, frame.opcode),
             frames: 1,
             len: frame.remaining + piece.len() as u64,
+            is_compressed: frame.is_compressed,
+            inflated: 0,
         }
     }
 
@@ -344,6 +462,73 @@ impl Assembly {
         }
     }
 
+    /// Takes the next piece of a compressed message; adds it to `given_out` if the message is taken
+    /// in fragments.
+    fn receive_inflated(
+        &mut self,
+        piece: &[u8],
+        is_last: bool,
+        given_out: &mut BytesMut,
+    ) -> Result<(), ProtocolError> {
+        self.inflated += piece.len();
+        // Nothing announces the length of what is not the last.
+        let announced = if is_last {
+            self.inflated as u64
+        } else {
+            u64::MAX
+        };
+        match &mut self.kind {
+            Kind::Text(text) => {
+                text.reserve(growth(text.len(), text.capacity(), piece.len(), announced));
+                text.extend(piece)?;
+            }
+            Kind::Binary(bytes) => {
+                bytes.reserve(growth(
+                    bytes.len(),
+                    bytes.capacity(),
+                    piece.len(),
+                    announced,
+                ));
+                bytes.extend_from_slice(piece);
+            }
+            Kind::Fragments { utf8, .. } => {
+                if let Some(utf8) = utf8 {
+                    utf8.receive(piece)?;
+                }
+                given_out.extend_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a compressed message, of which `last` was not given out.
+    fn finish_inflated<'a>(mut self, last: BytesMut) -> Result<Received<'a>, ProtocolError> {
+        if let Kind::Fragments {
+            utf8: Some(utf8), ..
+        } = &self.kind
+        {
+            utf8.finish()?;
+        }
+        match self.give_out(last, true) {
+            Some(fragment) => Ok(fragment),
+            None => self.finish(),
+        }
+    }
+
+    /// The next fragment, if there is anything in it.
+    fn give_out<'a>(&mut self, bytes: BytesMut, fin: bool) -> Option<Received<'a>> {
+        match &mut self.kind {
+            Kind::Fragments { opcode, .. } if !bytes.is_empty() => {
+                Some(Received::Fragment(Fragment {
+                    opcode: std::mem::replace(opcode, OpCode::Continuation),
+                    fin,
+                    payload: Payload::Owned(bytes.freeze()),
+                }))
+            }
+            _ => None,
+        }
+    }
+
     fn finish<'a>(self) -> Result<Received<'a>, ProtocolError> {
         Ok(match self.kind {
             Kind::Text(text) => Received::Text(Text::Owned(text.finish()?)),
@@ -374,6 +559,12 @@ impl Kind {
 impl From<Utf8Error> for ProtocolError {
     fn from(_: Utf8Error) -> Self {
         Self::InvalidUtf8
+    }
+}
+
+impl From<InvalidDeflate> for ProtocolError {
+    fn from(_: InvalidDeflate) -> Self {
+        Self::InvalidDeflate
     }
 }
 

@@ -10,6 +10,7 @@ use super::event::Fragment;
 use super::output::Output;
 use super::prepared::{PreparedMessage, opcode_of};
 use crate::close::CloseFrame;
+use crate::deflate::Deflater;
 use crate::frame::{FrameHeader, MaskKey, OpCode};
 use crate::message::Message;
 use crate::utf8::Utf8Validator;
@@ -60,6 +61,8 @@ pub(super) struct Sender {
     /// A message that was begun in fragments.
     fragments: Option<Fragments>,
     pongs: Pongs,
+    /// Compresses messages, if that was agreed on.
+    deflater: Option<Deflater>,
 }
 
 /// The Pongs that wait to be written.
@@ -76,6 +79,7 @@ struct Pongs {
 struct Fragments {
     /// Only text is validated.
     utf8: Option<Utf8Validator>,
+    is_compressed: bool,
 }
 
 /// Where the mask keys come from.
@@ -87,7 +91,7 @@ enum MaskKeys {
 }
 
 impl Sender {
-    pub(super) fn new(masked: bool) -> Self {
+    pub(super) fn new(masked: bool, deflater: Option<Deflater>) -> Self {
         Self {
             keys: if masked {
                 MaskKeys::Random
@@ -97,6 +101,7 @@ impl Sender {
             output: Output::default(),
             fragments: None,
             pongs: Pongs::default(),
+            deflater,
         }
     }
 
@@ -109,31 +114,55 @@ impl Sender {
 
     pub(super) fn message(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_between_messages()?;
+        let opcode = opcode_of(message);
+        // RFC 7692 §6: each message may be compressed or not.
+        if let Some(deflater) = &mut self.deflater
+            && deflater.wants(message.len())
+            && let Some(deflated) = deflater.message(message.as_bytes())
+        {
+            self.frame_compressed(opcode, true, &deflated);
+            return Ok(());
+        }
         match message {
-            Message::Text(text) => self.frame_shared(opcode_of(message), true, text.as_ref()),
-            Message::Binary(bytes) => self.frame_shared(opcode_of(message), true, bytes),
+            Message::Text(text) => self.frame_shared(opcode, true, text.as_ref()),
+            Message::Binary(bytes) => self.frame_shared(opcode, true, bytes),
         }
         Ok(())
     }
 
     pub(super) fn prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
         self.check_between_messages()?;
-        if self.is_masking() {
+        if let Some(deflater) = &mut self.deflater
+            && deflater.wants(message.len())
+            && let Some(frame) = message.compressed(deflater)
+        {
+            // The window of the peer has it now, and that of the deflater has not.
+            deflater.forget();
+            if self.is_masking() {
+                self.frame_compressed(message.opcode(), true, frame.payload());
+            } else {
+                self.output.push_encoded(frame.bytes());
+            }
+        } else if self.is_masking() {
             self.frame(message.opcode(), true, message.payload());
         } else {
-            self.output.push_encoded(message.frame());
+            self.output.push_encoded(message.plain().bytes());
         }
         Ok(())
     }
 
     pub(super) fn fragment(&mut self, fragment: &Fragment) -> Result<(), SendError> {
         let mut fragments = match (fragment.opcode, &self.fragments) {
-            (OpCode::Text, None) => Fragments {
-                utf8: Some(Utf8Validator::default()),
+            (OpCode::Text | OpCode::Binary, None) => Fragments {
+                utf8: (fragment.opcode == OpCode::Text).then(Utf8Validator::default),
+                is_compressed: self
+                    .deflater
+                    .as_ref()
+                    .is_some_and(|deflater| deflater.wants(fragment.payload.len())),
             },
-            (OpCode::Binary, None) => Fragments { utf8: None },
             (OpCode::Continuation, Some(fragments)) => Fragments {
                 utf8: fragments.utf8,
+                is_compressed: fragments.is_compressed,
             },
             (OpCode::Continuation, None) => return Err(SendError::NoMessageInProgress),
             (OpCode::Text | OpCode::Binary, Some(_)) => return Err(SendError::MessageInProgress),
@@ -146,8 +175,16 @@ impl Sender {
                 utf8.finish().map_err(|_| SendError::InvalidUtf8)?;
             }
         }
+        if let Some(deflater) = &mut self.deflater
+            && fragments.is_compressed
+        {
+            // RFC 7692 §7.2.1: each piece is flushed, so that it leaves as it is sent.
+            let deflated = deflater.piece(&fragment.payload, fragment.fin);
+            self.frame_compressed(fragment.opcode, fragment.fin, &deflated);
+        } else {
+            self.frame_shared(fragment.opcode, fragment.fin, &fragment.payload);
+        }
         self.fragments = (!fragment.fin).then_some(fragments);
-        self.frame_shared(fragment.opcode, fragment.fin, &fragment.payload);
         Ok(())
     }
 
@@ -178,6 +215,8 @@ impl Sender {
     /// Adds a Close, the last frame of all (§5.5.1).
     pub(super) fn close(&mut self, frame: Option<&CloseFrame>) {
         self.pongs.late = None;
+        // No message follows.
+        self.deflater = None;
         let Some(frame) = frame else {
             return self.frame(OpCode::Close, true, &[]);
         };
@@ -214,6 +253,7 @@ impl Sender {
     /// Forgets what was not written: nothing will be.
     pub(super) fn clear(&mut self) {
         self.pongs = Pongs::default();
+        self.deflater = None;
         self.output.clear();
     }
 
@@ -242,6 +282,13 @@ impl Sender {
         self.output.push_shared(&header, payload);
     }
 
+    /// RFC 7692 §6.1: RSV1 on the first frame of a message says that it is compressed.
+    fn frame_compressed(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
+        let mut header = self.header(opcode, fin, payload.len());
+        header.rsv1 = opcode != OpCode::Continuation;
+        self.output.push(&header, payload);
+    }
+
     fn header(&self, opcode: OpCode, fin: bool, payload_len: usize) -> FrameHeader {
         FrameHeader {
             fin,
@@ -268,7 +315,7 @@ mod tests {
     #[test]
     fn a_pong_that_was_held_back_is_not_silenced_by_an_output_that_is_never_empty() {
         for masked in [false, true] {
-            let mut sender = Sender::new(masked);
+            let mut sender = Sender::new(masked, None);
             for _ in 0..MAX_QUEUED_PONGS / 4 {
                 sender.pong(b"old");
             }
@@ -291,7 +338,7 @@ mod tests {
     #[test]
     fn the_length_of_an_output_that_is_written_counts_the_pong_that_was_held_back() {
         for masked in [false, true] {
-            let mut sender = Sender::new(masked);
+            let mut sender = Sender::new(masked, None);
             for _ in 0..MAX_QUEUED_PONGS / 4 {
                 sender.pong(b"ping");
             }

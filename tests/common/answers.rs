@@ -1,5 +1,7 @@
 //! A connection of which every byte it writes is known beforehand.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use wsroom::frame::MaskKey;
 use wsroom::{Agreed, Config, Connection, Role};
 

@@ -1,4 +1,6 @@
-//! The rows of `tests/data/frames.md`.
+//! The rows of `tests/data/frames.md`, and of tables in the same form.
+
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::collections::HashSet;
 
@@ -6,11 +8,13 @@ use wsroom::{Config, Role};
 
 const TABLES: &str = include_str!("../data/frames.md");
 
-/// One row whose bytes need no extension.
+/// One row.
 pub(crate) struct Row {
     pub(crate) id: &'static str,
     /// The side that receives the bytes.
     pub(crate) role: Role,
+    /// What was agreed on.
+    pub(crate) extension: &'static str,
     pub(crate) bytes: Vec<u8>,
     pub(crate) expected: &'static str,
 }
@@ -23,20 +27,30 @@ pub(crate) fn config() -> Config {
         .max_fragments(128)
 }
 
-/// All rows, in the order of the tables.
+/// All rows of `frames.md`, in the order of its tables.
 pub(crate) fn rows() -> Vec<Row> {
-    let rows: Vec<Row> = TABLES.lines().filter_map(parse_row).collect();
+    let mut rows = rows_of(TABLES);
+    rows.retain(|row| row.extension == "-");
+    assert!(rows.len() > 150, "the tables were read");
+    rows
+}
+
+/// All rows of these tables, in their order.
+pub(crate) fn rows_of(tables: &'static str) -> Vec<Row> {
+    let rows: Vec<Row> = tables.lines().filter_map(parse_row).collect();
     let ids: HashSet<_> = rows.iter().map(|row| row.id).collect();
     assert_eq!(ids.len(), rows.len(), "each row has its own id");
-    assert!(rows.len() > 150, "the tables were read");
     rows
 }
 
 fn parse_row(line: &'static str) -> Option<Row> {
     let cells: Vec<_> = line.strip_prefix("| ")?.split(" | ").collect();
-    let &[id, side, "-", bytes, _, expected, ..] = &cells[..] else {
+    let &[id, side, extension, bytes, _, expected, ..] = &cells[..] else {
         return None;
     };
+    if id == "id" {
+        return None;
+    }
     Some(Row {
         id,
         role: match side {
@@ -44,6 +58,7 @@ fn parse_row(line: &'static str) -> Option<Row> {
             "client" => Role::Client,
             _ => panic!("{id} has no side"),
         },
+        extension,
         bytes: expand(bytes.trim_matches('`')),
         expected,
     })

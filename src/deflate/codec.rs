@@ -1,0 +1,489 @@
+//! From payloads to DEFLATE and back (RFC 7692 §7.2.1, §7.2.2; RFC 1951).
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::pool::{self, DeflateState, InflateState, Lent};
+use super::{DeflateParams, Effort, Inflated, InvalidDeflate};
+
+/// Inflates the messages of the peer, one after the other, each in pieces.
+///
+/// Within a message distances of up to 32 KiB are followed, whatever was agreed: how far they lead
+/// could be checked only where bytes happen to be cut. Into the messages before, they lead as far
+/// as was agreed, since no more is kept.
+pub(crate) struct Inflater {
+    /// How many bytes before a message its distances may lead to.
+    window_size: usize,
+    takes_over: bool,
+    /// The end of what was inflated, if the next message may refer to it.
+    window: Option<Ring>,
+    /// For as long as a message takes.
+    state: Option<Lent<InflateState>>,
+    /// No bit of the next block has come.
+    is_between_streams: bool,
+    /// Behind the piece that was given out last, the input is not DEFLATE.
+    has_failed: bool,
+}
+
+/// Deflates messages, one after the other.
+pub(crate) struct Deflater {
+    window_bits: u8,
+    takes_over: bool,
+    effort: Effort,
+    /// What was sent, if the next message may refer to it; or a message that is sent in pieces.
+    state: Option<Lent<DeflateState>>,
+}
+
+/// What was deflated, in a buffer of the thread.
+pub(crate) struct Deflated(Lent<Vec<u8>>);
+
+/// What a message is once it is deflated by itself: something for each window size, made at most
+/// once. `None` where the message would not be smaller.
+pub(crate) struct Variants<T>(Arc<[OnceLock<Option<T>>; WINDOW_SIZES]>);
+
+/// The last bytes of a stream, in a circle. What is written next lies in it too.
+pub(super) struct Ring {
+    bytes: Box<[u8]>,
+    /// Where the next byte goes.
+    at: usize,
+    len: usize,
+}
+
+/// §7.2.1, §7.2.2: what a sender takes off the end of a message, and a receiver puts back.
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// The tail, and an empty block that ends the stream: so that the end of the stream is reached if,
+/// and only if, the tail ends with a block.
+const TAIL_AND_END: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
+
+/// From 2^9 to 2^15: zlib makes a window of 512 bytes where 256 are asked for.
+const WINDOW_SIZES: usize = 7;
+
+/// In a smaller window pieces would be too small to be fast.
+const MIN_RING: usize = 4 << 10;
+
+impl Inflater {
+    /// Inflates what the client sends, or what the server sends.
+    pub(crate) fn new(params: DeflateParams, from_client: bool) -> Self {
+        let (window_bits, takes_over) = direction(params, from_client);
+        Self {
+            window_size: 1 << window_bits,
+            takes_over,
+            window: None,
+            state: None,
+            is_between_streams: true,
+            has_failed: false,
+        }
+    }
+
+    /// Inflates `input`, which goes on with a message or begins one, until it is used up or a
+    /// piece is full; and gives at most one byte more than `limit`.
+    pub(crate) fn inflate(
+        &mut self,
+        input: &[u8],
+        limit: usize,
+    ) -> Result<Inflated<'_>, InvalidDeflate> {
+        if self.has_failed {
+            return Err(InvalidDeflate);
+        }
+        let begins = self.state.is_none();
+        let state = self.state.get_or_insert_with(pool::inflate_state);
+        let InflateState { decompress, ring } = &mut **state;
+        if begins && self.takes_over {
+            let new = || Ring::new(self.window_size.max(MIN_RING));
+            let window = self.window.get_or_insert_with(new);
+            refer_to(decompress, window.last(self.window_size));
+        }
+        let ring = self.window.as_mut().unwrap_or(ring);
+        let start = ring.start();
+        let mut used = 0;
+        loop {
+            let space = ring.space(limit.saturating_add(1));
+            let space_len = space.len();
+            let before = (decompress.total_in(), decompress.total_out());
+            let result = decompress.decompress(&input[used..], space, FlushDecompress::None);
+            let taken = (decompress.total_in() - before.0) as usize;
+            let produced = (decompress.total_out() - before.1) as usize;
+            used += taken;
+            ring.advance(produced);
+            self.is_between_streams &= taken == 0;
+            let pending = match result {
+                Ok(Status::StreamEnd) => {
+                    // §7.2.3.4: a final block ends no message, and a window lives on.
+                    decompress.reset(false);
+                    refer_to(decompress, ring.last(self.window_size));
+                    self.is_between_streams = true;
+                    if produced == 0 && used < input.len() {
+                        continue;
+                    }
+                    false
+                }
+                Ok(_) => produced == space_len,
+                Err(_) => {
+                    self.has_failed = true;
+                    true
+                }
+            };
+            let piece = &ring.bytes[start..start + produced];
+            return Ok(Inflated {
+                used,
+                piece,
+                pending,
+            });
+        }
+    }
+
+    /// Ends a message of which all was inflated (§7.2.2).
+    pub(crate) fn finish(&mut self) -> Result<(), InvalidDeflate> {
+        let Some(mut state) = self.state.take() else {
+            return Ok(());
+        };
+        let was_between_streams = std::mem::replace(&mut self.is_between_streams, true);
+        // What ends with a final block, or is empty, is complete without the tail.
+        if was_between_streams {
+            return Ok(());
+        }
+        let decompress = &mut state.decompress;
+        let before = (decompress.total_in(), decompress.total_out());
+        let result = decompress.decompress(&TAIL_AND_END, &mut [0], FlushDecompress::None);
+        let is_complete = matches!(result, Ok(Status::StreamEnd))
+            && decompress.total_in() - before.0 == TAIL_AND_END.len() as u64
+            && decompress.total_out() == before.1;
+        if is_complete {
+            Ok(())
+        } else {
+            Err(InvalidDeflate)
+        }
+    }
+}
+
+impl Deflater {
+    /// Deflates what the client sends, or what the server sends.
+    pub(crate) fn new(params: DeflateParams, from_client: bool, effort: Effort) -> Self {
+        let (window_bits, takes_over) = direction(params, from_client);
+        Self {
+            window_bits,
+            takes_over,
+            effort,
+            state: None,
+        }
+    }
+
+    /// Whether a message of this length is worth it.
+    pub(crate) const fn wants(&self, len: usize) -> bool {
+        len > 0 && len >= self.effort.threshold
+    }
+
+    /// Deflates a message. `None` if it is to be sent as it is, since it would not be smaller.
+    ///
+    /// With context takeover it is deflated all the same: what went through the compressor has to
+    /// go to the peer, and a few bytes more cost less than a context.
+    pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Deflated> {
+        let deflated = self.piece(payload, true);
+        (self.takes_over || deflated.len() < payload.len()).then_some(deflated)
+    }
+
+    /// Deflates a piece of a message, of which nothing is held back.
+    pub(crate) fn piece(&mut self, payload: &[u8], is_last: bool) -> Deflated {
+        let Effort { level, .. } = self.effort;
+        let state = self
+            .state
+            .get_or_insert_with(|| pool::deflate_state(self.window_bits, level));
+        let mut deflated = deflate(state, payload);
+        if is_last {
+            // §7.2.1: the tail is taken off. What is empty behind a flush is not flushed again:
+            // then one byte stands for the empty block that the receiver completes (§7.2.3.6).
+            match deflated.len().checked_sub(TAIL.len()) {
+                Some(len) => deflated.truncate(len),
+                None => deflated.push(0),
+            }
+            if !self.takes_over {
+                self.state = None;
+            }
+        }
+        Deflated(deflated)
+    }
+
+    /// Begins anew with the next message, since the peer was sent what this has not seen.
+    pub(crate) fn forget(&mut self) {
+        self.state = None;
+    }
+}
+
+impl<T> Variants<T> {
+    /// What `payload` is for the peer of `deflater`; `make` is called with it deflated by itself.
+    pub(crate) fn get_or_make(
+        &self,
+        deflater: &Deflater,
+        payload: &[u8],
+        make: impl FnOnce(&[u8]) -> T,
+    ) -> Option<&T> {
+        let variant = &self.0[usize::from(deflater.window_bits) - 9];
+        let variant = variant.get_or_init(|| {
+            let mut by_itself = Deflater {
+                takes_over: false,
+                state: None,
+                ..*deflater
+            };
+            by_itself.message(payload).map(|deflated| make(&deflated))
+        });
+        variant.as_ref()
+    }
+}
+
+impl<T> Default for Variants<T> {
+    fn default() -> Self {
+        Self(Arc::new([const { OnceLock::new() }; WINDOW_SIZES]))
+    }
+}
+
+impl<T> Clone for Variants<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Deref for Deflated {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Ring {
+    pub(super) fn new(size: usize) -> Self {
+        Self {
+            bytes: vec![0; size].into(),
+            at: 0,
+            len: 0,
+        }
+    }
+
+    pub(super) const fn clear(&mut self) {
+        (self.at, self.len) = (0, 0);
+    }
+
+    /// Where the next space begins.
+    const fn start(&self) -> usize {
+        if self.at == self.bytes.len() {
+            0
+        } else {
+            self.at
+        }
+    }
+
+    /// Room for the next bytes, at least one.
+    fn space(&mut self, max: usize) -> &mut [u8] {
+        let start = self.start();
+        let end = self.bytes.len().min(start.saturating_add(max));
+        &mut self.bytes[start..end]
+    }
+
+    /// Says that so much of the space was written to.
+    fn advance(&mut self, count: usize) {
+        self.at = self.start() + count;
+        self.len = self.bytes.len().min(self.len + count);
+    }
+
+    /// At most the last `count` bytes, in two parts.
+    fn last(&self, count: usize) -> [&[u8]; 2] {
+        let count = count.min(self.len);
+        let (front, back) = self.bytes.split_at(self.at);
+        let older = count.saturating_sub(front.len());
+        [
+            &back[back.len() - older..],
+            &front[front.len() - (count - older)..],
+        ]
+    }
+}
+
+/// The window that one side sends with, and whether a message may refer to those before it (§7.1).
+fn direction(params: DeflateParams, from_client: bool) -> (u8, bool) {
+    let (window_bits, no_takeover) = if from_client {
+        (
+            params.client_max_window_bits,
+            params.client_no_context_takeover,
+        )
+    } else {
+        (
+            params.server_max_window_bits,
+            params.server_no_context_takeover,
+        )
+    };
+    (window_bits.clamp(9, 15), !no_takeover)
+}
+
+/// Has what comes next refer to `window`, in two parts, as if it were a part of the stream.
+fn refer_to(decompress: &mut Decompress, window: [&[u8]; 2]) {
+    for part in window.into_iter().filter(|part| !part.is_empty()) {
+        decompress
+            .set_dictionary(part)
+            .expect("a stream without a header takes one at its beginning");
+    }
+}
+
+/// Deflates all of `payload` and flushes it (§7.2.1).
+fn deflate(state: &mut DeflateState, payload: &[u8]) -> Lent<Vec<u8>> {
+    let mut out = pool::scratch();
+    out.reserve(payload.len() / 2);
+    let mut rest = payload;
+    loop {
+        // With less room than this, zlib could flush the same bytes twice.
+        out.reserve(64);
+        let before = state.compress.total_in();
+        let status = state
+            .compress
+            .compress_vec(rest, &mut out, FlushCompress::Sync)
+            .expect("its parameters are valid, and it is never told that the stream ends");
+        rest = &rest[(state.compress.total_in() - before) as usize..];
+        let is_flushed = out.len() < out.capacity();
+        if rest.is_empty() && (is_flushed || status == Status::BufError) {
+            return out;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMS: DeflateParams = DeflateParams {
+        server_no_context_takeover: false,
+        client_no_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    const EFFORT: Effort = Effort {
+        level: 6,
+        threshold: 0,
+    };
+
+    /// Inflates messages one after the other, whole and in single bytes, which must agree.
+    fn inflate(from_client: bool, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>, InvalidDeflate> {
+        let [whole, single] = [usize::MAX, 1].map(|step| {
+            let mut inflater = Inflater::new(PARAMS, from_client);
+            let inflate = |payload: &&[u8]| {
+                let mut message = Vec::new();
+                for mut chunk in payload.chunks(step) {
+                    loop {
+                        let inflated = inflater.inflate(chunk, usize::MAX)?;
+                        message.extend_from_slice(inflated.piece);
+                        chunk = &chunk[inflated.used..];
+                        if chunk.is_empty() && !inflated.pending {
+                            break;
+                        }
+                    }
+                }
+                inflater.finish()?;
+                Ok(message)
+            };
+            messages.iter().map(inflate).collect()
+        });
+        assert_eq!(whole, single);
+        whole
+    }
+
+    /// §7.2.3.1, §7.2.3.3, §7.2.3.4, §7.2.3.5, §7.2.3.6.
+    #[test]
+    fn the_examples_of_one_message_are_inflated() {
+        for (payload, message) in [
+            (&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"Hello"[..]),
+            (b"\x00\x05\x00\xfa\xffHello\x00", b"Hello"),
+            (b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", b"Hello"),
+            (
+                b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+                b"Hello",
+            ),
+            (b"\x00", b""),
+        ] {
+            for from_client in [true, false] {
+                let messages = inflate(from_client, &[payload, payload]);
+                assert_eq!(messages, Ok(vec![message.into(), message.into()]));
+            }
+        }
+    }
+
+    /// §7.2.3.2: the second message refers to the first, if that was agreed on.
+    #[test]
+    fn the_example_of_a_shared_window_is_inflated() {
+        let messages: [&[u8]; 2] = [b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00"];
+        assert_eq!(inflate(false, &messages), Ok(vec![b"Hello".into(); 2]));
+        assert_eq!(inflate(true, &messages), Err(InvalidDeflate));
+    }
+
+    #[test]
+    fn the_examples_are_deflated() {
+        let mut deflater = Deflater::new(PARAMS, false, EFFORT);
+        let mut hello = || deflater.message(b"Hello").unwrap().to_vec();
+        assert_eq!(hello(), b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+        assert_eq!(hello(), b"\xf2\x00\x11\x00\x00");
+        let mut deflater = Deflater::new(PARAMS, true, EFFORT);
+        assert_eq!(
+            *deflater.piece(b"Hello", true),
+            *b"\xf2\x48\xcd\xc9\xc9\x07\x00"
+        );
+        assert_eq!(*deflater.piece(b"", true), [0]);
+        assert!(
+            deflater.message(b"Hello").is_none(),
+            "it is shorter as it is"
+        );
+    }
+
+    /// §7.2.2: the tail must end a block, and give nothing.
+    #[test]
+    fn a_message_that_the_tail_does_not_complete_is_invalid() {
+        for payload in [
+            // Inside a block of fixed codes, of all lengths.
+            &b"\xf2"[..],
+            b"\xf2\x48",
+            b"\xf2\x48\xcd\xc9\xc9",
+            b"\xf2\x48\xcd\xc9\xc9\x07",
+            // The tail was not taken off, or in part.
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff",
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00",
+            b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff",
+            // The tail would be the data of a stored block, or a part of its length.
+            b"\x00\x04\x00\xfb\xff",
+            b"\x00\xff",
+            // Inside the lengths of a dynamic block.
+            b"\x04",
+        ] {
+            assert_eq!(
+                inflate(true, &[payload]),
+                Err(InvalidDeflate),
+                "{payload:x?}"
+            );
+        }
+    }
+
+    /// Final blocks without number, each with the window that is there.
+    #[test]
+    fn a_message_of_final_blocks_refers_to_its_beginning() {
+        let mut payload = b"\x00\x05\x00\xfa\xffHello".to_vec();
+        for _ in 0..1000 {
+            payload.extend(b"\x03\x00");
+        }
+        payload.extend(b"\xf3\x00\x11\x00\x00");
+        assert_eq!(inflate(true, &[&payload]), Ok(vec![b"HelloHello".into()]));
+    }
+
+    #[test]
+    fn a_ring_gives_its_last_bytes_in_order() {
+        let mut ring = Ring::new(5);
+        let mut written = Vec::new();
+        for byte in 0..40 {
+            let space = ring.space(1 + usize::from(byte) % 3);
+            space.fill(byte);
+            let len = space.len();
+            ring.advance(len);
+            written.extend(vec![byte; len]);
+            for count in 0..=6 {
+                let expected = &written[written.len() - count.min(5).min(written.len())..];
+                assert_eq!(ring.last(count).concat(), expected);
+            }
+        }
+    }
+}

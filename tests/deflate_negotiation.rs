@@ -1,9 +1,10 @@
 //! RFC 7692 §5 and §7.1: what a server answers, a client takes, and both agree on the same.
 #![cfg(feature = "deflate")]
 
+use bytes::Buf;
 use proptest::prelude::*;
-use wsroom::Upgrade;
-use wsroom::deflate::Deflate;
+use wsroom::deflate::{Deflate, DeflateParams};
+use wsroom::{Agreed, Config, Connection, Role, Upgrade};
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
 
@@ -109,4 +110,21 @@ fn a_server_that_cannot_do_the_first_offer_takes_the_second() {
     let server = Upgrade::default().deflate(Deflate::default());
     let (response, _) = server.accept(&request).unwrap();
     assert_eq!(response.headers()[EXTENSIONS], "permessage-deflate");
+}
+
+/// E16: a window of 256 bytes cannot be deflated with, so nothing is compressed for such a peer.
+#[test]
+fn nothing_is_compressed_for_a_window_that_is_too_small() {
+    let params = DeflateParams {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: 8,
+        client_max_window_bits: 8,
+    };
+    for role in [Role::Server, Role::Client] {
+        let agreed = Agreed::default().with_deflate(params);
+        let mut connection = Connection::new(role, agreed, Config::default());
+        connection.send("a".repeat(1000)).unwrap();
+        assert_eq!(connection.output().chunk()[0], 0x81, "RSV1 is not set");
+    }
 }

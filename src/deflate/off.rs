@@ -63,7 +63,11 @@ impl Inflater {
 }
 
 impl Deflater {
-    pub(crate) const fn new(params: DeflateParams, _from_client: bool, _effort: Effort) -> Self {
+    pub(crate) const fn new(
+        params: DeflateParams,
+        _from_client: bool,
+        _effort: Effort,
+    ) -> Option<Self> {
         match params {}
     }
 

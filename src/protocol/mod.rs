@@ -136,7 +136,7 @@ impl Connection {
         };
         let deflate = agreed.deflate();
         let inflater = deflate.map(|params| Inflater::new(params, !is_client));
-        let deflater = deflate.map(|params| Deflater::new(params, is_client, effort));
+        let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
         Self {
             role,
             config,

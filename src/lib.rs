@@ -33,7 +33,8 @@
 //! ```text
 //! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
 //! outbox ─▶ protocol::PreparedMessage, protocol::CloseInfo
-//! protocol ─▶ agreed, frame, mask           handshake ─▶ agreed
+//! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
+//! agreed ─▶ deflate
 //!
 //! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
 //! ```
@@ -47,8 +48,8 @@
 //!
 //! # Features
 //!
-//! `tokio` and `rooms` are on by default; `json`, `tracing`, `hyper` and `axum` are not. A feature
-//! only adds to the interface.
+//! `tokio` and `rooms` are on by default; `deflate`, `json`, `tracing`, `hyper` and `axum` are not. A
+//! feature only adds to the interface; compression has to be asked for in an [`Upgrade`] too.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

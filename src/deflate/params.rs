@@ -198,9 +198,9 @@ impl Deflate {
         if is_bare(answer.server_max_window_bits) || is_bare(answer.client_max_window_bits) {
             return None;
         }
-        self.wishes()
-            .any(|wish| wish.is_met_by(&answer))
-            .then(|| answer.agreed())
+        // The answer does not say to which offer it is one: to the first that it fits.
+        let wish = self.wishes().find(|wish| wish.is_met_by(&answer))?;
+        Some(wish.keep(answer.agreed()))
     }
 
     fn wishes(&self) -> impl Iterator<Item = &Wish> {
@@ -237,6 +237,19 @@ impl Wish {
         };
         let is_granted = answer.server_no_context_takeover || !self.server_no_context_takeover;
         is_limited && is_allowed && is_granted
+    }
+
+    /// What a client does by what was agreed on. §7.1.1.2, §7.1.2.2: what its offer says about
+    /// itself it keeps to, though a server may leave it out of its answer.
+    fn keep(&self, mut params: DeflateParams) -> DeflateParams {
+        params.client_no_context_takeover |= self.client_no_context_takeover;
+        if self.client_window_is_open {
+            let bits = params
+                .client_max_window_bits
+                .min(self.client_max_window_bits);
+            params.client_max_window_bits = bits;
+        }
+        params
     }
 }
 
@@ -443,6 +456,29 @@ mod tests {
                 .accept("x-webkit-deflate-frame", [].into_iter())
                 .is_none()
         );
+    }
+
+    /// §7.1.1.2, §7.1.2.2: a server may ignore them, and counts on them all the same.
+    #[test]
+    fn a_client_keeps_to_the_hints_of_its_offer() {
+        let any = Deflate::default();
+        let small = Deflate::default()
+            .client_no_context_takeover()
+            .client_max_window_bits(10);
+        let table: [(&Deflate, List<'_>, bool, u8); 5] = [
+            (&small, &[], true, 10),
+            (&small, &[("client_max_window_bits", Some("9"))], true, 9),
+            (&any, &[], false, 15),
+            (&any, &[("client_no_context_takeover", None)], true, 15),
+            (&any.clone().or(small.clone()), &[], false, 15),
+        ];
+        for (deflate, answer, alone, bits) in table {
+            let params = verify(deflate, answer).unwrap();
+            assert_eq!(params.client_no_context_takeover, alone, "{answer:?}");
+            assert_eq!(params.client_max_window_bits, bits, "{answer:?}");
+            assert!(!params.server_no_context_takeover);
+            assert_eq!(params.server_max_window_bits, 15);
+        }
     }
 
     #[test]

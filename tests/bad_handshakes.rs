@@ -293,7 +293,8 @@ fn kind(fault: &HandshakeError) -> String {
         HandshakeError::WrongAccept => "accept".to_owned(),
         HandshakeError::ExtensionSyntax
         | HandshakeError::TooManyExtensions
-        | HandshakeError::WrongExtension => "extension".to_owned(),
+        | HandshakeError::WrongExtension
+        | HandshakeError::WrongDeflate => "extension".to_owned(),
         HandshakeError::WrongProtocol => "subprotocol".to_owned(),
         other => panic!("a client never meets {other:?}"),
     }

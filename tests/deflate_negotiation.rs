@@ -2,9 +2,10 @@
 #![cfg(feature = "deflate")]
 
 use bytes::Buf;
+use http::Response;
 use proptest::prelude::*;
 use wsroom::deflate::{Deflate, DeflateParams};
-use wsroom::{Agreed, Config, Connection, Role, Upgrade};
+use wsroom::{Agreed, Config, Connection, HandshakeError, Role, Upgrade};
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
 
@@ -126,5 +127,37 @@ fn nothing_is_compressed_for_a_window_that_is_too_small() {
         let mut connection = Connection::new(role, agreed, Config::default());
         connection.send("a".repeat(1000)).unwrap();
         assert_eq!(connection.output().chunk()[0], 0x81, "RSV1 is not set");
+    }
+}
+
+/// §5.1, §7.1: a client tells an extension that it did not offer from parameters that it did not.
+#[test]
+fn a_wrong_answer_is_reported_as_what_it_is() {
+    let offer = Upgrade::default()
+        .deflate(Deflate::default())
+        .offer_with_nonce("ws://a/", *b"the sample nonce")
+        .unwrap();
+    let verify = |answer: &str| {
+        let response = Response::builder()
+            .status(101)
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            .header(EXTENSIONS, answer)
+            .body(());
+        offer.verify(&response.unwrap())
+    };
+    assert!(verify("permessage-deflate").unwrap().deflate().is_some());
+    for answer in [
+        "x",
+        "Permessage-Deflate",
+        "permessage-deflate, permessage-deflate",
+    ] {
+        let fault = verify(answer).unwrap_err();
+        assert!(matches!(fault, HandshakeError::WrongExtension), "{answer}");
+    }
+    for params in ["foo", "client_max_window_bits", "server_max_window_bits=16"] {
+        let fault = verify(&format!("permessage-deflate; {params}")).unwrap_err();
+        assert!(matches!(fault, HandshakeError::WrongDeflate), "{params}");
     }
 }

@@ -26,6 +26,9 @@ pub(crate) use off::{Deflater, Inflater, Variants};
 #[cfg(feature = "deflate")]
 pub use params::{Deflate, DeflateParams};
 
+/// The name of the extension (RFC 7692 §7).
+pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
+
 /// How this side compresses what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {

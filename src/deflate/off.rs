@@ -20,7 +20,6 @@ impl Deflate {
 
     pub(crate) const fn accept<'a>(
         &self,
-        _name: &str,
         _params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Option<(String, DeflateParams)> {
         match *self {}
@@ -28,7 +27,6 @@ impl Deflate {
 
     pub(crate) const fn verify<'a>(
         &self,
-        _name: &str,
         _params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Option<DeflateParams> {
         match *self {}

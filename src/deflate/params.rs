@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::PERMESSAGE_DEFLATE;
+
 /// What this side asks for, or allows, about permessage-deflate. It is given to
 /// [`Upgrade::deflate`](crate::Upgrade::deflate).
 ///
@@ -64,9 +66,6 @@ pub struct DeflateParams {
     /// The client's window is two to the power of this, 8 to 15.
     pub client_max_window_bits: u8,
 }
-
-/// The token of the extension (RFC 7692 §7).
-const NAME: &str = "permessage-deflate";
 
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
@@ -152,10 +151,9 @@ impl Deflate {
     /// A server's answer to one offer, and what is agreed on then; `None` declines it (§7).
     pub(crate) fn accept<'a>(
         &self,
-        name: &str,
         params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Option<(String, DeflateParams)> {
-        let offer = Params::parse(name, params)?;
+        let offer = Params::parse(params)?;
         // §7.1.2.2: a client may offer its limit without a value; another needs one.
         if offer.server_max_window_bits == Some(None) {
             return None;
@@ -189,10 +187,9 @@ impl Deflate {
     /// What is agreed on by a server's answer; `None` if it is none to any of the offers (§7).
     pub(crate) fn verify<'a>(
         &self,
-        name: &str,
         params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Option<DeflateParams> {
-        let answer = Params::parse(name, params)?;
+        let answer = Params::parse(params)?;
         // §7.1.2: both limits have a value in an answer.
         let is_bare = |bits| bits == Some(None);
         if is_bare(answer.server_max_window_bits) || is_bare(answer.client_max_window_bits) {
@@ -263,15 +260,8 @@ struct Params {
 }
 
 impl Params {
-    /// `None` for another extension, and for a parameter that is unknown, repeated or has a value
-    /// that it must not have (§7).
-    fn parse<'a>(
-        name: &str,
-        params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Option<Self> {
-        if name != NAME {
-            return None;
-        }
+    /// `None` for a parameter that is unknown, repeated or has a value that it must not have (§7).
+    fn parse<'a>(params: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
             let is_first = match name {
@@ -299,7 +289,7 @@ impl Params {
     }
 
     fn encode(&self) -> String {
-        let mut text = NAME.to_owned();
+        let mut text = PERMESSAGE_DEFLATE.to_owned();
         if self.server_no_context_takeover {
             text = text + "; " + SERVER_NO_CONTEXT_TAKEOVER;
         }
@@ -349,12 +339,12 @@ mod tests {
     type List<'a> = &'a [(&'a str, Option<&'a str>)];
 
     fn accept(deflate: &Deflate, params: List<'_>) -> Option<String> {
-        let accepted = deflate.accept(NAME, params.iter().copied());
+        let accepted = deflate.accept(params.iter().copied());
         accepted.map(|(answer, _)| answer)
     }
 
     fn verify(deflate: &Deflate, params: List<'_>) -> Option<DeflateParams> {
-        deflate.verify(NAME, params.iter().copied())
+        deflate.verify(params.iter().copied())
     }
 
     #[test]
@@ -451,11 +441,6 @@ mod tests {
         for offer in table {
             assert_eq!(accept(&Deflate::default(), offer), None, "{offer:?}");
         }
-        assert!(
-            Deflate::default()
-                .accept("x-webkit-deflate-frame", [].into_iter())
-                .is_none()
-        );
     }
 
     /// §7.1.1.2, §7.1.2.2: a server may ignore them, and counts on them all the same.

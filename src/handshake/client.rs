@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 
 use crate::agreed::Agreed;
-use crate::deflate::{Deflate, DeflateParams};
+use crate::deflate::{Deflate, DeflateParams, PERMESSAGE_DEFLATE};
 use crate::handshake::headers::{Authority, BadAuthority, elements, extension_offers, single};
 use crate::handshake::{HandshakeError, Upgrade, http1, key};
 
@@ -177,10 +177,12 @@ impl Offer {
         let chosen = extension_offers(headers)?;
         match (&chosen[..], &self.deflate) {
             ([], _) => Ok(None),
-            ([chosen], Some(deflate)) => match deflate.verify(chosen.name(), chosen.params()) {
-                Some(params) => Ok(Some(params)),
-                None => Err(HandshakeError::WrongExtension),
-            },
+            ([chosen], Some(deflate)) if chosen.name() == PERMESSAGE_DEFLATE => {
+                match deflate.verify(chosen.params()) {
+                    Some(params) => Ok(Some(params)),
+                    None => Err(HandshakeError::WrongDeflate),
+                }
+            }
             _ => Err(HandshakeError::WrongExtension),
         }
     }

@@ -7,7 +7,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::agreed::Agreed;
-use crate::handshake::headers::{Authority, elements, extension_offers, single, token};
+use crate::deflate::{DeflateParams, PERMESSAGE_DEFLATE};
+use crate::handshake::headers::{
+    Authority, ExtensionOffer, elements, extension_offers, single, token,
+};
 use crate::handshake::{HandshakeError, Upgrade, key};
 
 impl Upgrade {
@@ -75,11 +78,7 @@ impl Upgrade {
         let protocol = self.choose_protocol(headers)?;
         // §9.1: an extension that the answer does not name is declined. The list must be valid.
         let offers = extension_offers(headers)?;
-        // RFC 7692 §5.1: the first offer that can be granted.
-        let deflate = self.deflate.as_ref().and_then(|deflate| {
-            let mut answers = offers.iter();
-            answers.find_map(|offer| deflate.accept(offer.name(), offer.params()))
-        });
+        let deflate = self.choose_deflate(&offers);
 
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -98,6 +97,17 @@ impl Upgrade {
         }
         answer.extend(self.headers.clone());
         Ok((response, agreed))
+    }
+
+    /// The answer to the first offer of compression that can be granted, and what is agreed on by
+    /// it (RFC 7692 §5).
+    fn choose_deflate(&self, offers: &[ExtensionOffer<'_>]) -> Option<(String, DeflateParams)> {
+        let deflate = self.deflate.as_ref()?;
+        let mut offers = offers.iter();
+        offers.find_map(|offer| match offer.name() {
+            PERMESSAGE_DEFLATE => deflate.accept(offer.params()),
+            _ => None,
+        })
     }
 
     /// §10.2: an Origin says that a browser asks, and on whose behalf.

@@ -329,6 +329,8 @@ fn refer_to(decompress: &mut Decompress, window: [&[u8]; 2]) {
 
 /// Deflates all of `payload` and flushes it (§7.2.1).
 fn deflate(state: &mut DeflateState, payload: &[u8]) -> Lent<Vec<u8>> {
+    #[cfg(test)]
+    tests::CALLS.with(|calls| calls.set(calls.get() + 1));
     let mut out = pool::scratch();
     out.reserve(payload.len() / 2);
     let mut rest = payload;
@@ -350,7 +352,14 @@ fn deflate(state: &mut DeflateState, payload: &[u8]) -> Lent<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How often something was deflated.
+        pub(super) static CALLS: Cell<usize> = const { Cell::new(0) };
+    }
 
     const PARAMS: DeflateParams = DeflateParams {
         server_no_context_takeover: false,
@@ -470,6 +479,30 @@ mod tests {
         }
         payload.extend(b"\xf3\x00\x11\x00\x00");
         assert_eq!(inflate(true, &[&payload]), Ok(vec![b"HelloHello".into()]));
+    }
+
+    /// Members with two window sizes, some of which want no message of this length.
+    #[test]
+    fn variants_are_deflated_once_for_each_window_size_and_only_if_wanted() {
+        let variants = Variants::default();
+        let long = vec![7; 1000];
+        let noise: Vec<u8> = (0..200_u32).map(|i| ((i * i * 7919) >> 5) as u8).collect();
+        let noisy = Variants::default();
+        let before = CALLS.get();
+        for i in 0..100 {
+            let window_bits = [9, 15][i % 2];
+            let params = DeflateParams {
+                server_no_context_takeover: i % 3 == 0,
+                server_max_window_bits: window_bits,
+                ..PARAMS
+            };
+            let deflater = Deflater::new(params, false, EFFORT);
+            let shared = variants.clone();
+            let variant: Option<&usize> = shared.get_or_make(&deflater, &long, <[u8]>::len);
+            assert!(variant.is_some_and(|&len| len < 30));
+            assert_eq!(noisy.get_or_make(&deflater, &noise, <[u8]>::len), None);
+        }
+        assert_eq!(CALLS.get() - before, 4);
     }
 
     #[test]

@@ -149,7 +149,9 @@ impl Config {
     }
 
     /// How hard messages are compressed where permessage-deflate was agreed on, from 1, the
-    /// fastest, to 9: 6. It matters to the CPU of this side only.
+    /// fastest, to 9: 6, as zlib does. With context takeover, 3 takes half the time of 6 or less
+    /// for a fifth more bytes; without, they differ for long messages only. 1 does without
+    /// Huffman codes of its own, which makes it several times as fast, and a third less good.
     #[must_use]
     pub const fn compression_level(mut self, level: u8) -> Self {
         self.compression_level = match level {

@@ -496,7 +496,7 @@ mod tests {
                 server_max_window_bits: window_bits,
                 ..PARAMS
             };
-            let deflater = Deflater::new(params, false, EFFORT);
+            let deflater = Deflater::new(params, false, EFFORT).unwrap();
             let shared = variants.clone();
             let variant: Option<&usize> = shared.get_or_make(&deflater, &long, <[u8]>::len);
             assert!(variant.is_some_and(|&len| len < 30));

@@ -91,7 +91,8 @@ pub use protocol::{
 pub use rooms::{Hub, Member, MemberId};
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};
 
-#[cfg(all(feature = "axum", feature = "json", feature = "rooms"))]
+#[cfg(all(feature = "axum", feature = "deflate", feature = "json"))]
+#[cfg(feature = "rooms")]
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 

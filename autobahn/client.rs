@@ -1,12 +1,13 @@
 //! The echo client that the Autobahn testsuite examines.
 //!
 //! ```text
-//! cargo run --release --example autobahn_client -- ws://127.0.0.1:9001 wsroom
+//! cargo run --release --features deflate --example autobahn_client -- ws://127.0.0.1:9001 wsroom
 //! ```
 
 use std::error::Error;
 
 use tokio::net::TcpStream;
+use wsroom::deflate::Deflate;
 use wsroom::{Config, Upgrade, WebSocket};
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,6 +44,7 @@ async fn connect(url: &str) -> Result<WebSocket<TcpStream>, wsroom::Error> {
     let config = Config::default()
         .max_message_size(64 << 20)
         .max_fragments(1 << 17);
-    let (socket, _) = wsroom::net::connect_with(url, &Upgrade::default(), config).await?;
+    let upgrade = Upgrade::default().deflate(Deflate::default());
+    let (socket, _) = wsroom::net::connect_with(url, &upgrade, config).await?;
     Ok(socket)
 }

@@ -1,12 +1,13 @@
 //! The echo server that the Autobahn testsuite examines.
 //!
 //! ```text
-//! cargo run --release --example autobahn_server -- 127.0.0.1:9002
+//! cargo run --release --features deflate --example autobahn_server -- 127.0.0.1:9002
 //! ```
 
 use std::error::Error;
 
 use tokio::net::{TcpListener, TcpStream};
+use wsroom::deflate::Deflate;
 use wsroom::{Config, Incoming, Upgrade};
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn echo(stream: TcpStream) -> Result<(), wsroom::Error> {
     stream.set_nodelay(true)?;
-    let upgrade = Upgrade::default();
+    let upgrade = Upgrade::default().deflate(Deflate::default());
     let incoming = Incoming::read(stream, &upgrade).await?;
     let mut socket = incoming.accept(&upgrade, config()).await?;
     while let Some(message) = socket.recv().await? {

@@ -2,44 +2,69 @@
 //!
 //! ```text
 //! cargo run --release --example broadcast -- PORT
+//! cargo run --release --features deflate --example broadcast -- 9002 --deflate
 //! ```
 //!
 //! It listens on 127.0.0.1 (port 0 takes a free one). A connection that does not keep up is closed
-//! with 1013.
+//! with 1013. With `--deflate` it compresses for clients that offer permessage-deflate.
+
+#[path = "common/deflate.rs"]
+mod deflate;
 
 use std::error::Error;
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use wsroom::{Hub, Session};
+use wsroom::{Config, Hub, Incoming, Session, Upgrade, WebSocket};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = std::env::args()
-        .nth(1)
-        .ok_or("usage: broadcast PORT")?
-        .parse()?;
+    let mut port = None;
+    let mut upgrade = Upgrade::default();
+    for arg in std::env::args().skip(1) {
+        match &*arg {
+            "--deflate" => upgrade = deflate::allow_deflate(upgrade)?,
+            _ => port = Some(arg.parse()?),
+        }
+    }
+    let port: u16 = port.ok_or("usage: broadcast PORT [--deflate]")?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", listener.local_addr()?);
 
     let hub = Hub::new();
+    let upgrade = Arc::new(upgrade);
     loop {
         let (stream, peer) = listener.accept().await?;
         let hub = hub.clone();
+        let upgrade = upgrade.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, hub).await {
+            if let Err(error) = serve(stream, &upgrade, hub).await {
                 eprintln!("{peer}: {error}");
             }
         });
     }
 }
 
-async fn serve(stream: TcpStream, hub: Hub) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve(
+    stream: TcpStream,
+    upgrade: &Upgrade,
+    hub: Hub,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let mut session = Session::spawn(wsroom::accept(stream).await?);
+    // The handshake is over soon, so the task is not to be as large as that needs.
+    let mut session = Session::spawn(Box::pin(accept(stream, upgrade)).await?);
     let member = hub.attach(session.outbox().clone());
     member.join("everyone")?;
     while let Some(message) = session.recv().await? {
         member.to("everyone").send(message);
     }
     Ok(())
+}
+
+async fn accept(
+    stream: TcpStream,
+    upgrade: &Upgrade,
+) -> Result<WebSocket<TcpStream>, wsroom::Error> {
+    let incoming = Incoming::read(stream, upgrade).await?;
+    incoming.accept(upgrade, Config::default()).await
 }

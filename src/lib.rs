@@ -48,8 +48,8 @@
 //!
 //! # Features
 //!
-//! `tokio` and `rooms` are on by default; `json`, `tracing`, `hyper` and `axum` are not. A feature
-//! only adds to the interface.
+//! `tokio` and `rooms` are on by default; `deflate`, `json`, `tracing`, `hyper` and `axum` are not. A
+//! feature only adds to the interface; compression has to be asked for in an [`Upgrade`] too.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -91,7 +91,8 @@ pub use protocol::{
 pub use rooms::{Hub, Member, MemberId};
 pub use utf8::{Utf8Bytes, Utf8Error, Utf8Validator};
 
-#[cfg(all(feature = "axum", feature = "json", feature = "rooms"))]
+#[cfg(all(feature = "axum", feature = "deflate", feature = "json"))]
+#[cfg(feature = "rooms")]
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 

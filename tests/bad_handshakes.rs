@@ -7,14 +7,40 @@ use wsroom::handshake::{
 
 /// Whether permessage-deflate is spoken. Without it the server declines every offer, and the client
 /// offers nothing, so that a server which chooses it fails the handshake.
-const DEFLATE: bool = false;
+const DEFLATE: bool = cfg!(feature = "deflate");
+
+/// Offers or allows compression, as the profile of a row says.
+#[cfg(feature = "deflate")]
+fn with_deflate(upgrade: Upgrade, profile: &str) -> Upgrade {
+    use wsroom::deflate::Deflate;
+
+    match profile {
+        "ext-plain" => upgrade.deflate(Deflate::default().full_client_window()),
+        "ext-smwb10" => upgrade.deflate(
+            Deflate::default()
+                .server_max_window_bits(10)
+                .full_client_window(),
+        ),
+        _ => upgrade.deflate(Deflate::default()),
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn with_deflate(upgrade: Upgrade, _profile: &str) -> Upgrade {
+    upgrade
+}
 
 /// What a row expects today.
 fn expected(row: &Row) -> String {
     let expected = row.expected.as_str();
     match expected {
         "ok pmd" if !DEFLATE => "fail extension".to_owned(),
-        _ if expected.starts_with("101 permessage-deflate") && !DEFLATE => "101".to_owned(),
+        _ if expected.starts_with("101 permessage-deflate") => match expected.split_once(' ') {
+            Some((status, answer)) if DEFLATE => {
+                format!("{status} Sec-WebSocket-Extensions: {answer}")
+            }
+            _ => "101".to_owned(),
+        },
         _ if expected.starts_with("101 no extension") => "101".to_owned(),
         "101 without the header" | "101 (or 403 when the policy requires Origin)" => {
             "101".to_owned()
@@ -108,7 +134,7 @@ fn the_client_judges_every_row_as_it_says() {
             &row.id,
         );
         assert_eq!(outcome.answer, expected(&row), "{}", row.id);
-        if outcome.answer == "ok" {
+        if outcome.answer.starts_with("ok") {
             assert_eq!(outcome.rest, row.tail, "{}", row.id);
         }
     }
@@ -213,6 +239,7 @@ fn judge(upgrade: &Upgrade, offer: &Offer, pieces: &[&[u8]]) -> Outcome {
         |response: Result<Response<()>, _>| match response
             .and_then(|response| offer.verify(&response))
         {
+            Ok(agreed) if agreed.deflate().is_some() => "ok pmd".to_owned(),
             Ok(_) => "ok".to_owned(),
             Err(fault) => format!("fail {}", kind(&fault)),
         },
@@ -266,7 +293,8 @@ fn kind(fault: &HandshakeError) -> String {
         HandshakeError::WrongAccept => "accept".to_owned(),
         HandshakeError::ExtensionSyntax
         | HandshakeError::TooManyExtensions
-        | HandshakeError::WrongExtension => "extension".to_owned(),
+        | HandshakeError::WrongExtension
+        | HandshakeError::WrongDeflate => "extension".to_owned(),
         HandshakeError::WrongProtocol => "subprotocol".to_owned(),
         other => panic!("a client never meets {other:?}"),
     }
@@ -274,6 +302,7 @@ fn kind(fault: &HandshakeError) -> String {
 
 fn server(row: &Row) -> Upgrade {
     let upgrade = Upgrade::default().protocols(["chat", "superchat"]);
+    let upgrade = with_deflate(upgrade, &row.profile);
     match row.profile.as_str() {
         "-" => upgrade,
         "origin" => upgrade.allow_origins(["https://good.example"]),
@@ -287,6 +316,7 @@ fn client(row: &Row) -> (Upgrade, Offer) {
         "noproto" => Upgrade::default(),
         other => panic!("{}: unknown profile {other}", row.id),
     };
+    let upgrade = with_deflate(upgrade, &row.profile);
     let offer = upgrade.offer_with_nonce("ws://server.example.com/chat", *b"the sample nonce");
     (upgrade, offer.unwrap())
 }

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! cargo run --release --example chat [-- PORT]
+//! cargo run --release --features deflate --example chat -- --deflate
 //! ```
 //!
 //! Open http://127.0.0.1:8181/ in two windows. A port as the last argument replaces 8181; 0 takes a
-//! free one.
+//! free one. With `--deflate`, before or after it, it compresses for clients that offer
+//! permessage-deflate, as browsers do.
 //!
 //! | route | |
 //! |---|---|
@@ -17,11 +19,14 @@
 //! The HTTP server is axum. With the features `axum` or `hyper` of wsroom the function [`upgrade`]
 //! is part of the crate; here it shows what an integration with any HTTP server takes.
 
+#[path = "../common/deflate.rs"]
+mod deflate;
 mod history;
 mod protocol;
 
 use std::error::Error;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -45,16 +50,23 @@ use protocol::{FromClient, Name, Person, ToClient};
 struct App {
     hub: Hub,
     histories: Histories,
+    upgrade: Arc<Upgrade>,
     /// Held by each connection, so that the end of the last one can be waited for.
     _alive: mpsc::Sender<()>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = match std::env::args().skip(1).last() {
+    let (flags, ports): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|arg| arg == "--deflate");
+    let port = match ports.last() {
         Some(port) => port.parse()?,
         None => 8181,
     };
+    let mut upgrade = Upgrade::default();
+    if !flags.is_empty() {
+        upgrade = deflate::allow_deflate(upgrade)?;
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("chat on http://{}/", listener.local_addr()?);
 
@@ -76,6 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(App {
             hub: hub.clone(),
             histories: Histories::default(),
+            upgrade: Arc::new(upgrade),
             _alive: alive,
         });
 
@@ -123,7 +136,7 @@ async fn join(
     Query(query): Query<JoinQuery>,
     mut request: Request,
 ) -> Response {
-    let (response, pending) = upgrade(&mut request, &Upgrade::default());
+    let (response, pending) = upgrade(&mut request, &app.upgrade);
     let Some(pending) = pending else {
         return response;
     };
@@ -212,7 +225,8 @@ async fn post_message(State(app): State<App>, Path(room): Path<String>, body: St
 
 /// Sends back what comes, in the subprotocol `echo` only.
 async fn echo(State(app): State<App>, mut request: Request) -> Response {
-    let (response, pending) = upgrade(&mut request, &Upgrade::default().protocols(["echo"]));
+    let wanted = Upgrade::clone(&app.upgrade).protocols(["echo"]);
+    let (response, pending) = upgrade(&mut request, &wanted);
     let Some(pending) = pending else {
         return response;
     };

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use http::{Request, Response};
 use wsroom::Upgrade;
-use wsroom::handshake::{HandshakeError, Refusal, RequestHead, ResponseHead};
+use wsroom::deflate::Deflate;
+use wsroom::handshake::{ExtensionOffer, HandshakeError, Refusal, RequestHead, ResponseHead};
 
 use crate::Cuts;
 
@@ -16,6 +17,52 @@ pub fn upgrade() -> Upgrade {
         .max_head_size(1000)
         .max_line_size(400)
         .max_headers(12)
+}
+
+/// What a side asks for about compression: flags, and the windows of server and client.
+pub fn deflate([flags, server_bits, client_bits]: [u8; 3]) -> Deflate {
+    let mut deflate = Deflate::default()
+        .server_max_window_bits(server_bits)
+        .client_max_window_bits(client_bits);
+    if flags & 1 != 0 {
+        deflate = deflate.server_no_context_takeover();
+    }
+    if flags & 2 != 0 {
+        deflate = deflate.client_no_context_takeover();
+    }
+    deflate
+}
+
+/// What a client of ours asks for to make this offer, if it is a valid one of permessage-deflate.
+pub fn deflate_of(offer: &ExtensionOffer<'_>) -> Option<Deflate> {
+    let mut names: Vec<_> = offer.params().map(|(name, _)| name).collect();
+    let is_open = names.contains(&"client_max_window_bits");
+    names.sort_unstable();
+    let is_repeated = names.windows(2).any(|pair| pair[0] == pair[1]);
+    if offer.name() != "permessage-deflate" || is_repeated {
+        return None;
+    }
+    let mut deflate = Deflate::default();
+    for (name, value) in offer.params() {
+        let bits = match value {
+            None => None,
+            Some("10" | "11" | "12" | "13" | "14" | "15" | "9") => value?.parse().ok(),
+            Some(_) => return None,
+        };
+        deflate = match (name, bits) {
+            ("server_no_context_takeover", None) => deflate.server_no_context_takeover(),
+            ("client_no_context_takeover", None) => deflate.client_no_context_takeover(),
+            ("server_max_window_bits", Some(bits)) => deflate.server_max_window_bits(bits),
+            ("client_max_window_bits", Some(bits)) => deflate.client_max_window_bits(bits),
+            ("client_max_window_bits", None) => deflate,
+            _ => return None,
+        };
+    }
+    Some(if is_open {
+        deflate
+    } else {
+        deflate.full_client_window()
+    })
 }
 
 /// A reader of heads.

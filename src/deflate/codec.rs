@@ -71,7 +71,8 @@ impl Inflater {
     pub(crate) fn new(params: DeflateParams, from_client: bool) -> Self {
         let (window_bits, takes_over) = direction(params, from_client);
         Self {
-            window_size: 1 << window_bits,
+            // zlib makes a window of 2^9 where 2^8 is asked for, and so may the peer.
+            window_size: 1 << window_bits.max(9),
             takes_over,
             window: None,
             state: None,
@@ -162,15 +163,16 @@ impl Inflater {
 }
 
 impl Deflater {
-    /// Deflates what the client sends, or what the server sends.
-    pub(crate) fn new(params: DeflateParams, from_client: bool, effort: Effort) -> Self {
+    /// Deflates what the client sends, or what the server sends. `None` if the window that was
+    /// agreed on is smaller than any that can be deflated with: then nothing is compressed.
+    pub(crate) fn new(params: DeflateParams, from_client: bool, effort: Effort) -> Option<Self> {
         let (window_bits, takes_over) = direction(params, from_client);
-        Self {
+        (window_bits >= 9).then_some(Self {
             window_bits,
             takes_over,
             effort,
             state: None,
-        }
+        })
     }
 
     /// Whether a message of this length is worth it.
@@ -316,7 +318,7 @@ fn direction(params: DeflateParams, from_client: bool) -> (u8, bool) {
             params.server_no_context_takeover,
         )
     };
-    (window_bits.clamp(9, 15), !no_takeover)
+    (window_bits.min(15), !no_takeover)
 }
 
 /// Has what comes next refer to `window`, in two parts, as if it were a part of the stream.
@@ -428,11 +430,11 @@ mod tests {
 
     #[test]
     fn the_examples_are_deflated() {
-        let mut deflater = Deflater::new(PARAMS, false, EFFORT);
+        let mut deflater = Deflater::new(PARAMS, false, EFFORT).unwrap();
         let mut hello = || deflater.message(b"Hello").unwrap().to_vec();
         assert_eq!(hello(), b"\xf2\x48\xcd\xc9\xc9\x07\x00");
         assert_eq!(hello(), b"\xf2\x00\x11\x00\x00");
-        let mut deflater = Deflater::new(PARAMS, true, EFFORT);
+        let mut deflater = Deflater::new(PARAMS, true, EFFORT).unwrap();
         assert_eq!(
             *deflater.piece(b"Hello", true),
             *b"\xf2\x48\xcd\xc9\xc9\x07\x00"
@@ -497,7 +499,7 @@ mod tests {
                 server_max_window_bits: window_bits,
                 ..PARAMS
             };
-            let deflater = Deflater::new(params, false, EFFORT);
+            let deflater = Deflater::new(params, false, EFFORT).unwrap();
             let shared = variants.clone();
             let variant: Option<&usize> = shared.get_or_make(&deflater, &long, <[u8]>::len);
             assert!(variant.is_some_and(|&len| len < 30));

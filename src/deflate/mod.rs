@@ -20,11 +20,14 @@ mod pool;
 #[cfg(feature = "deflate")]
 pub(crate) use codec::{Deflater, Inflater, Variants};
 #[cfg(not(feature = "deflate"))]
-pub use off::DeflateParams;
+pub use off::{Deflate, DeflateParams};
 #[cfg(not(feature = "deflate"))]
 pub(crate) use off::{Deflater, Inflater, Variants};
 #[cfg(feature = "deflate")]
-pub use params::DeflateParams;
+pub use params::{Deflate, DeflateParams};
+
+/// The name of the extension (RFC 7692 §7).
+pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 
 /// How this side compresses what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,30 @@ use super::{Effort, Inflated, InvalidDeflate};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeflateParams {}
 
+/// What a side could ask for about compression: nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deflate {}
+
+impl Deflate {
+    pub(crate) const fn offers(&self) -> String {
+        match *self {}
+    }
+
+    pub(crate) const fn accept<'a>(
+        &self,
+        _params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Option<(String, DeflateParams)> {
+        match *self {}
+    }
+
+    pub(crate) const fn verify<'a>(
+        &self,
+        _params: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Option<DeflateParams> {
+        match *self {}
+    }
+}
+
 pub(crate) enum Inflater {}
 
 pub(crate) enum Deflater {}
@@ -37,7 +61,11 @@ impl Inflater {
 }
 
 impl Deflater {
-    pub(crate) const fn new(params: DeflateParams, _from_client: bool, _effort: Effort) -> Self {
+    pub(crate) const fn new(
+        params: DeflateParams,
+        _from_client: bool,
+        _effort: Effort,
+    ) -> Option<Self> {
         match params {}
     }
 

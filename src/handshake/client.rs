@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 
 use crate::agreed::Agreed;
+use crate::deflate::{Deflate, DeflateParams, PERMESSAGE_DEFLATE};
 use crate::handshake::headers::{Authority, BadAuthority, elements, extension_offers, single};
 use crate::handshake::{HandshakeError, Upgrade, http1, key};
 
@@ -63,6 +64,9 @@ impl Upgrade {
             let list = own_value(&self.protocols.join(", "))?;
             headers.insert(SEC_WEBSOCKET_PROTOCOL, list);
         }
+        if let Some(deflate) = &self.deflate {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&deflate.offers())?);
+        }
         if let Some(origin) = &self.origin {
             headers.insert(ORIGIN, origin.clone());
         }
@@ -72,6 +76,7 @@ impl Upgrade {
             request,
             accept: key::accept(key.as_bytes()),
             protocols: self.protocols.clone(),
+            deflate: self.deflate.clone(),
             secure: address.secure,
             host: address.host,
             port: address.port,
@@ -88,6 +93,7 @@ pub struct Offer {
     /// The one right value of Sec-WebSocket-Accept.
     accept: String,
     protocols: Vec<String>,
+    deflate: Option<Deflate>,
     secure: bool,
     host: String,
     port: u16,
@@ -156,14 +162,28 @@ impl Offer {
         if single(headers, SEC_WEBSOCKET_ACCEPT) != Ok(Some(self.accept.as_bytes())) {
             return Err(HandshakeError::WrongAccept);
         }
-        // Item 5: no extension is offered, so none may be chosen.
-        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-            extension_offers(headers)?;
-            return Err(HandshakeError::WrongExtension);
+        let mut agreed = Agreed::default();
+        if let Some(params) = self.chosen_deflate(headers)? {
+            agreed = agreed.with_deflate(params);
         }
-        match self.chosen_protocol(headers)? {
-            Some(protocol) => Ok(Agreed::default().with_protocol(protocol)),
-            None => Ok(Agreed::default()),
+        if let Some(protocol) = self.chosen_protocol(headers)? {
+            agreed = agreed.with_protocol(protocol);
+        }
+        Ok(agreed)
+    }
+
+    /// Item 5 of the checks of §4.1: no extension, or the one that was offered, once.
+    fn chosen_deflate(&self, headers: &HeaderMap) -> Result<Option<DeflateParams>, HandshakeError> {
+        let chosen = extension_offers(headers)?;
+        match (&chosen[..], &self.deflate) {
+            ([], _) => Ok(None),
+            ([chosen], Some(deflate)) if chosen.name() == PERMESSAGE_DEFLATE => {
+                match deflate.verify(chosen.params()) {
+                    Some(params) => Ok(Some(params)),
+                    None => Err(HandshakeError::WrongDeflate),
+                }
+            }
+            _ => Err(HandshakeError::WrongExtension),
         }
     }
 

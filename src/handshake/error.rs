@@ -115,8 +115,11 @@ pub enum HandshakeError {
     WrongConnection,
     /// Sec-WebSocket-Accept is absent, repeated, or not the answer to our key (§4.1).
     WrongAccept,
-    /// The server chose an extension that was not offered (§4.1).
+    /// The server chose an extension that was not offered, or one twice (§4.1).
     WrongExtension,
+    /// The server answered permessage-deflate with parameters that fit none of the offers, or with
+    /// a window for the client that cannot be compressed with (RFC 7692 §7.1).
+    WrongDeflate,
     /// The server chose a subprotocol that was not offered, or more than one (§4.1).
     WrongProtocol,
 
@@ -227,6 +230,7 @@ impl HandshakeError {
             | Self::WrongConnection
             | Self::WrongAccept
             | Self::WrongExtension
+            | Self::WrongDeflate
             | Self::WrongProtocol => (StatusCode::BAD_GATEWAY, Extra::None),
             Self::UrlSyntax
             | Self::UrlScheme
@@ -299,6 +303,7 @@ impl fmt::Display for HandshakeError {
             Self::WrongConnection => "Connection in the response does not list Upgrade",
             Self::WrongAccept => "Sec-WebSocket-Accept does not answer the key",
             Self::WrongExtension => "server chose an extension that was not offered",
+            Self::WrongDeflate => "server chose parameters of compression that were not offered",
             Self::WrongProtocol => "server chose a subprotocol that was not offered",
             Self::UrlSyntax => "URL is malformed",
             Self::UrlScheme => "scheme of the URL is not ws or wss",

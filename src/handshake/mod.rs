@@ -54,6 +54,8 @@ use std::time::Duration;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::deflate::Deflate;
+
 /// What this side of a connection offers or accepts in the opening handshake, and within which
 /// limits.
 ///
@@ -75,6 +77,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     pub(crate) protocols: Vec<String>,
+    pub(crate) deflate: Option<Deflate>,
     pub(crate) headers: HeaderMap,
     pub(crate) origin: Option<HeaderValue>,
     pub(crate) origins: Option<Vec<String>>,
@@ -98,6 +101,7 @@ impl Default for Upgrade {
     fn default() -> Self {
         Self {
             protocols: Vec::new(),
+            deflate: None,
             headers: HeaderMap::new(),
             origin: None,
             origins: None,
@@ -115,6 +119,17 @@ impl Default for Upgrade {
 }
 
 impl Upgrade {
+    /// Asks for permessage-deflate (RFC 7692), or allows it as a server. Not done by default, and
+    /// only possible with the feature `deflate`.
+    ///
+    /// See [`Deflate`] for the parameters, and [`Agreed::deflate`](crate::Agreed::deflate) for what
+    /// became of them.
+    #[must_use]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
     /// Sets the subprotocols that this side speaks, in its order of preference (§1.9). None by
     /// default.
     ///

@@ -1,13 +1,16 @@
 //! The server's part: judges a request and answers it (§4.2).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::agreed::Agreed;
-use crate::handshake::headers::{Authority, elements, extension_offers, single, token};
+use crate::deflate::{DeflateParams, PERMESSAGE_DEFLATE};
+use crate::handshake::headers::{
+    Authority, ExtensionOffer, elements, extension_offers, single, token,
+};
 use crate::handshake::{HandshakeError, Upgrade, key};
 
 impl Upgrade {
@@ -74,7 +77,8 @@ impl Upgrade {
         )?;
         let protocol = self.choose_protocol(headers)?;
         // §9.1: an extension that the answer does not name is declined. The list must be valid.
-        extension_offers(headers)?;
+        let offers = extension_offers(headers)?;
+        let deflate = self.choose_deflate(&offers);
 
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -87,8 +91,23 @@ impl Upgrade {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
             agreed = agreed.with_protocol(protocol);
         }
+        if let Some((chosen, params)) = deflate {
+            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&chosen)?);
+            agreed = agreed.with_deflate(params);
+        }
         answer.extend(self.headers.clone());
         Ok((response, agreed))
+    }
+
+    /// The answer to the first offer of compression that can be granted, and what is agreed on by
+    /// it (RFC 7692 §5).
+    fn choose_deflate(&self, offers: &[ExtensionOffer<'_>]) -> Option<(String, DeflateParams)> {
+        let deflate = self.deflate.as_ref()?;
+        let mut offers = offers.iter();
+        offers.find_map(|offer| match offer.name() {
+            PERMESSAGE_DEFLATE => deflate.accept(offer.params()),
+            _ => None,
+        })
     }
 
     /// §10.2: an Origin says that a browser asks, and on whose behalf.

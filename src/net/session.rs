@@ -227,6 +227,11 @@ impl Session {
         self.outbox.clone()
     }
 
+    /// What the opening handshake agreed on: subprotocol and compression.
+    pub const fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
     /// The subprotocol that was agreed on.
     pub fn protocol(&self) -> Option<&str> {
         self.agreed.protocol()

@@ -109,6 +109,11 @@ impl<S> WebSocket<S> {
         Ok(self.driver.connection.close(frame)?)
     }
 
+    /// What the opening handshake agreed on: subprotocol and compression.
+    pub const fn agreed(&self) -> &Agreed {
+        self.driver.connection.agreed()
+    }
+
     /// The subprotocol that was agreed on.
     pub fn protocol(&self) -> Option<&str> {
         self.driver.connection.agreed().protocol()

@@ -200,6 +200,16 @@ impl Config {
         }
     }
 
+    /// The longest message that may come in one frame.
+    #[inline]
+    pub(crate) const fn whole_limit(&self) -> usize {
+        match self.max_frame_size {
+            _ if self.max_fragments == 0 => 0,
+            Some(bytes) if bytes < self.max_message_size => bytes,
+            _ => self.max_message_size,
+        }
+    }
+
     pub(crate) const fn frame_limit(&self) -> usize {
         match self.max_frame_size {
             Some(bytes) => bytes,

@@ -136,7 +136,7 @@ impl Connection {
         };
         let deflate = agreed.deflate();
         let inflater = deflate.map(|params| Inflater::new(params, !is_client));
-        let deflater = deflate.map(|params| Deflater::new(params, is_client, effort));
+        let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
         Self {
             role,
             config,
@@ -173,28 +173,25 @@ impl Connection {
             return Ok(None);
         }
         self.keepalive.heard();
-        let event = match self.receiver.receive(&self.config, input) {
+        let received = match self.receiver.receive_whole(&self.config, input) {
+            Some((opcode, payload)) => receive::whole_message(opcode, payload).map(Some),
+            None => self.receiver.receive(&self.config, input),
+        };
+        let event = match received {
             Ok(None) => return Ok(None),
-            Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
-            Ok(Some(Received::Binary(payload))) => Ok(Event::Binary(payload)),
-            Ok(Some(Received::Fragment(fragment))) => Ok(Event::Fragment(fragment)),
-            Ok(Some(Received::Ping(payload))) => Ok(self.receive_ping(payload)),
-            Ok(Some(Received::Pong(payload))) => Ok(self.receive_pong(payload)),
+            Ok(Some(Received::Text(text))) => return Ok(Some(Event::Text(text))),
+            Ok(Some(Received::Binary(payload))) => return Ok(Some(Event::Binary(payload))),
+            Ok(Some(Received::Fragment(fragment))) => return Ok(Some(Event::Fragment(fragment))),
+            Ok(Some(Received::Ping(payload))) => return Ok(Some(self.receive_ping(payload))),
+            Ok(Some(Received::Pong(payload))) => return Ok(Some(self.receive_pong(payload))),
             Ok(Some(Received::Close(body))) => self.receive_close(&body),
             Err(error) => Err(error),
         };
-        match event {
-            Ok(event) => Ok(Some(event)),
-            Err(error) => {
-                *input = &mut [];
-                self.fail(
-                    CloseCause::Protocol(error),
-                    error.close_code(),
-                    error.reason(),
-                );
-                Err(error)
-            }
-        }
+        event.map(Some).inspect_err(|&error| {
+            *input = &mut [];
+            let cause = CloseCause::Protocol(error);
+            self.fail(cause, error.close_code(), error.reason());
+        })
     }
 
     /// Takes the end of the input, or the loss of the transport.

@@ -130,8 +130,65 @@ impl Receiver {
         )
     }
 
-    /// Takes frames off the front of `input` until one of them completes something.
+    /// Takes the commonest of all frames off the front of `input`: one that is a whole message, not
+    /// compressed, lies whole in the input, and has nothing before it that is unfinished. `None` for
+    /// anything else, be it right or wrong.
+    ///
+    /// [`receive`](Self::receive) does the same in more than twice the instructions: at 8 bytes 401
+    /// a message instead of 166, at 125 bytes 466 instead of 234.
     #[inline]
+    pub(super) fn receive_whole<'a>(
+        &self,
+        config: &Config,
+        input: &mut &'a mut [u8],
+    ) -> Option<(OpCode, &'a [u8])> {
+        let is_idle = self.frame.is_none()
+            && self.message.is_none()
+            && self.head_len == 0
+            && self.delivery == Delivery::Messages;
+        if !is_idle {
+            return None;
+        }
+        let bytes = &**input;
+        let (&[first, second], rest) = bytes.split_first_chunk()?;
+        let opcode = match first {
+            0x81 => OpCode::Text,
+            0x82 => OpCode::Binary,
+            _ => return None,
+        };
+        if (second & 0x80 != 0) != self.masked {
+            return None;
+        }
+        let (len, rest) = match second & 0x7f {
+            126 => {
+                let (&len, rest) = rest.split_first_chunk()?;
+                (usize::from(u16::from_be_bytes(len)), rest)
+            }
+            127 => return None,
+            len => (usize::from(len), rest),
+        };
+        let is_shortest = len > 125 || second & 0x7f < 126;
+        if !is_shortest || len > config.whole_limit() {
+            return None;
+        }
+        let mut head = bytes.len() - rest.len();
+        let mut key = None;
+        if self.masked {
+            key = Some(MaskKey::new(*rest.first_chunk()?));
+            head += 4;
+        }
+        if bytes.len() < head + len {
+            return None;
+        }
+        split_front(input, head);
+        let payload = split_front(input, len);
+        if let Some(key) = key {
+            key.apply(payload);
+        }
+        Some((opcode, payload))
+    }
+
+    /// Takes frames off the front of `input` until one of them completes something.
     pub(super) fn receive<'a>(
         &mut self,
         config: &Config,
@@ -570,7 +627,7 @@ impl From<InvalidDeflate> for ProtocolError {
 
 /// §5.6: a message in one frame that lies whole in the input.
 #[inline]
-fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, ProtocolError> {
+pub(super) fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, ProtocolError> {
     if opcode == OpCode::Binary {
         return Ok(Received::Binary(Payload::Borrowed(payload)));
     }

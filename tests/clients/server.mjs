@@ -64,8 +64,12 @@ export function run(example, ...args) {
 }
 
 /** Starts a server example and resolves once it listens, with `host` ("127.0.0.1:PORT") and `port`. */
-export async function serve(example, port = 0) {
-  const program = run(example, port);
+export function serve(example, port = 0) {
+  return listening(run(example, port));
+}
+
+/** Resolves once a program listens, with `host` and `port`. */
+export async function listening(program) {
   const host = /127\.0\.0\.1:\d+/.exec(await program.line(/127\.0\.0\.1:\d+/))[0];
   return { ...program, host, port: Number(host.split(":")[1]) };
 }
@@ -146,6 +150,10 @@ export function request(port, edits = {}, line = "GET / HTTP/1.1") {
 /** A client's frame, masked with 00000000 so that the payload can be read. */
 export function frame(first, payload = "") {
   const bytes = Buffer.from(payload);
-  if (bytes.length > 125) throw new RangeError("only short frames");
-  return Buffer.concat([Buffer.from([first, 0x80 | bytes.length, 0, 0, 0, 0]), bytes]);
+  const header = Buffer.alloc(bytes.length < 126 ? 2 : bytes.length < 65536 ? 4 : 10);
+  header[0] = first;
+  header[1] = 0x80 | [bytes.length, 126, 127][[2, 4, 10].indexOf(header.length)];
+  if (header.length === 4) header.writeUInt16BE(bytes.length, 2);
+  if (header.length === 10) header.writeBigUInt64BE(BigInt(bytes.length), 2);
+  return Buffer.concat([header, Buffer.alloc(4), bytes]);
 }

@@ -1,11 +1,13 @@
-"""The Python package websockets against the examples echo, broadcast, chat and client."""
+"""The Python package websockets against echo, broadcast, chat, client and deflate_peer."""
 
 import asyncio
 import contextlib
 import functools
+import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import sys
 import time
@@ -14,6 +16,10 @@ import unittest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.extensions.permessage_deflate import (
+    ClientPerMessageDeflateFactory,
+    ServerPerMessageDeflateFactory,
+)
 
 EXAMPLES = pathlib.Path(
     os.environ.get("WSROOM_EXAMPLES")
@@ -65,9 +71,9 @@ async def run(example, *args):
 
 
 @contextlib.asynccontextmanager
-async def server(example):
+async def server(example, *args):
     """Starts a server example on a free port and gives its base URL."""
-    async with run(example, "0") as program:
+    async with run(example, *(args or ("0",))) as program:
         line = await program.line(r"127\.0\.0\.1:\d+")
         yield "ws://" + re.search(r"127\.0\.0\.1:\d+", line).group()
 
@@ -273,6 +279,146 @@ class Client(Bounded):
 
         async with self.client_of(handler):
             self.assertLess(await latency, 5)
+
+
+class Deflate(Bounded):
+    """permessage-deflate, in both directions, with every wish of one side."""
+
+    WISHES = [
+        {"bits": bits, "server": server, "client": client}
+        for bits, server, client in itertools.product(
+            (None, 9, 12, 15), (False, True), (False, True)
+        )
+    ]
+
+    @staticmethod
+    def options(bits, server, client):
+        """The options of deflate_peer."""
+        if bits:
+            yield from ("--server-max-window-bits", str(bits))
+            yield from ("--client-max-window-bits", str(bits))
+        if server:
+            yield "--server-no-context-takeover"
+        if client:
+            yield "--client-no-context-takeover"
+
+    @staticmethod
+    def factory_options(bits, server, client):
+        return {
+            "server_no_context_takeover": server,
+            "client_no_context_takeover": client,
+            "server_max_window_bits": bits,
+            "client_max_window_bits": bits,
+        }
+
+    def assert_agreed(self, header, bits, server, client):
+        """Checks an answer, in which the largest window need not be named."""
+        name, *params = header.split("; ")
+        wishes = {"server": server, "client": client}
+        expected = {f"{side}_no_context_takeover" for side in wishes if wishes[side]}
+        if bits in (9, 12):
+            expected |= {f"{side}_max_window_bits={bits}" for side in wishes}
+        largest = {f"{side}_max_window_bits=15" for side in wishes}
+        self.assertEqual(name, "permessage-deflate")
+        self.assertEqual(set(params) - largest, expected)
+
+    async def exercise(self, socket, counted, server, client):
+        """Sends messages of all kinds to an echo server that compresses as wished."""
+        noise = random.Random(1).randbytes
+
+        async def talk(message, whole=None):
+            counted.update(sent=0, received=0)
+            await socket.send(message)
+            self.assertTrue(await socket.recv() == (message if whole is None else whole))
+            return counted["sent"], counted["received"]
+
+        for size in (0, 1, 125, 126, 65535, 65536, 300_000):
+            for message in ("x" * size, noise(size)):
+                await talk(message)
+        pieces = random.Random(2).choices(["room ", "grüße ", "member ", "of "], k=20_000)
+        text = "".join(pieces)
+        batches = ["".join(pieces[at : at + 1000]) for at in range(0, len(pieces), 1000)]
+        for count in (await talk(text), await talk(batches, text)):
+            self.assertLess(max(count), len(text) / 2)
+        message = noise(200)
+        await talk(message)
+        for _ in range(5):
+            sent, received = await talk(message)
+            self.assertEqual(sent < 50, not client, f"{sent} bytes sent")
+            self.assertEqual(received < 50, not server, f"{received} bytes received")
+
+    @staticmethod
+    def count(socket):
+        """Counts the bytes on the wire from now on."""
+        counted = {"sent": 0, "received": 0}
+        write, data_received = socket.transport.write, socket.data_received
+
+        def counting_write(data):
+            counted["sent"] += len(data)
+            write(data)
+
+        def counting_receive(data):
+            counted["received"] += len(data)
+            data_received(data)
+
+        socket.transport.write = counting_write
+        socket.data_received = counting_receive
+        return counted
+
+    async def test_a_client_takes_what_the_server_wants(self):
+        for wish in self.WISHES:
+            with self.subTest(**wish):
+                async with server("deflate_peer", "serve", "0", *self.options(**wish)) as url:
+                    async with connect(url) as socket:
+                        self.assert_agreed(
+                            socket.response.headers["Sec-WebSocket-Extensions"], **wish
+                        )
+                        await self.exercise(
+                            socket, self.count(socket), wish["server"], wish["client"]
+                        )
+
+    async def test_a_server_grants_what_the_client_wants(self):
+        async with server("deflate_peer", "serve", "0") as url:
+            for wish in self.WISHES:
+                factory = ClientPerMessageDeflateFactory(**self.factory_options(**wish))
+                with self.subTest(**wish):
+                    async with connect(url, compression=None, extensions=[factory]) as socket:
+                        self.assert_agreed(
+                            socket.response.headers["Sec-WebSocket-Extensions"], **wish
+                        )
+                        await self.exercise(
+                            socket, self.count(socket), wish["server"], wish["client"]
+                        )
+
+    async def answers(self, factory, options):
+        """Runs deflate_peer against an echo server, and gives what was agreed."""
+
+        async def echo(socket):
+            async for message in socket:
+                await socket.send(message)
+
+        async with serve(
+            echo, "127.0.0.1", 0, compression=None, extensions=[factory]
+        ) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            url = f"ws://127.0.0.1:{port}/"
+            async with run("deflate_peer", "connect", url, *options) as client:
+                output, exit_code = await client.end()
+        self.assertEqual(exit_code, 0, output)
+        self.assertIn("192 messages ok", output)
+        return re.search("^agreed: (.*)$", output, re.MULTILINE).group(1)
+
+    async def test_our_client_takes_what_a_server_wants(self):
+        for wish in self.WISHES:
+            with self.subTest(**wish):
+                factory = ServerPerMessageDeflateFactory(**self.factory_options(**wish))
+                self.assert_agreed(await self.answers(factory, []), **wish)
+
+    async def test_our_client_is_granted_what_it_wants(self):
+        for wish in self.WISHES:
+            with self.subTest(**wish):
+                factory = ServerPerMessageDeflateFactory()
+                self.assert_agreed(await self.answers(factory, self.options(**wish)), **wish)
 
 
 if __name__ == "__main__":

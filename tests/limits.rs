@@ -49,6 +49,21 @@ fn a_frame_may_have_its_limit_and_no_more() {
     }
 }
 
+/// G6: where no frame may carry a message, none does, be it empty and however it is cut.
+#[test]
+fn a_limit_of_no_fragments_refuses_every_message() {
+    let config = Config::default().max_fragments(0);
+    for role in ROLES {
+        for payload in [&b""[..], b"a"] {
+            let frame = frame_to(role, 0x82, payload);
+            for size in [1, frame.len()] {
+                let outcomes = receive(&mut connection(role, config), frame.chunks(size));
+                assert_eq!(outcomes, [Err(ProtocolError::TooManyFragments)]);
+            }
+        }
+    }
+}
+
 /// F8, G7, L1: the lengths of all fragments together, known at the header of the last.
 #[test]
 fn a_message_may_have_its_limit_and_no_more() {

@@ -204,7 +204,6 @@ impl Config {
     #[inline]
     pub(crate) const fn whole_limit(&self) -> usize {
         match self.max_frame_size {
-            _ if self.max_fragments == 0 => 0,
             Some(bytes) if bytes < self.max_message_size => bytes,
             _ => self.max_message_size,
         }

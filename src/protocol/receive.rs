@@ -168,7 +168,7 @@ impl Receiver {
             len => (usize::from(len), rest),
         };
         let is_shortest = len > 125 || second & 0x7f < 126;
-        if !is_shortest || len > config.whole_limit() {
+        if !is_shortest || len > config.whole_limit() || config.max_fragments == 0 {
             return None;
         }
         let mut head = bytes.len() - rest.len();

@@ -8,7 +8,8 @@ use std::error::Error;
 
 use tokio::net::{TcpListener, TcpStream};
 use wsroom::deflate::Deflate;
-use wsroom::{Config, Incoming, Upgrade};
+use wsroom::net::accept_with;
+use wsroom::{Config, Upgrade};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -25,8 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn echo(stream: TcpStream) -> Result<(), wsroom::Error> {
     stream.set_nodelay(true)?;
     let upgrade = Upgrade::default().deflate(Deflate::default());
-    let incoming = Incoming::read(stream, &upgrade).await?;
-    let mut socket = incoming.accept(&upgrade, config()).await?;
+    let mut socket = accept_with(stream, &upgrade, config()).await?;
     while let Some(message) = socket.recv().await? {
         socket.feed(message).await?;
     }

@@ -15,7 +15,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use wsroom::{Config, Hub, Incoming, Session, Upgrade, WebSocket};
+use wsroom::net::accept_with;
+use wsroom::{Config, Hub, Session, Upgrade};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -51,20 +52,11 @@ async fn serve(
     hub: Hub,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    // The handshake is over soon, so the task is not to be as large as that needs.
-    let mut session = Session::spawn(Box::pin(accept(stream, upgrade)).await?);
+    let mut session = Session::spawn(accept_with(stream, upgrade, Config::default()).await?);
     let member = hub.attach(session.outbox().clone());
     member.join("everyone")?;
     while let Some(message) = session.recv().await? {
         member.to("everyone").send(message);
     }
     Ok(())
-}
-
-async fn accept(
-    stream: TcpStream,
-    upgrade: &Upgrade,
-) -> Result<WebSocket<TcpStream>, wsroom::Error> {
-    let incoming = Incoming::read(stream, upgrade).await?;
-    incoming.accept(upgrade, Config::default()).await
 }

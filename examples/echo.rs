@@ -16,7 +16,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use wsroom::{Config, Incoming, Upgrade, WebSocket};
+use wsroom::net::accept_with;
+use wsroom::{Config, Upgrade};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut port = None;
@@ -60,18 +61,9 @@ async fn serve(port: u16, upgrade: Upgrade) -> Result<(), Box<dyn Error>> {
 
 async fn echo(stream: TcpStream, upgrade: &Upgrade) -> Result<(), wsroom::Error> {
     stream.set_nodelay(true)?;
-    // The handshake is over soon, so the task is not to be as large as that needs.
-    let mut socket = Box::pin(accept(stream, upgrade)).await?;
+    let mut socket = accept_with(stream, upgrade, Config::default()).await?;
     while let Some(message) = socket.recv().await? {
         socket.feed(message).await?;
     }
     Ok(())
-}
-
-async fn accept(
-    stream: TcpStream,
-    upgrade: &Upgrade,
-) -> Result<WebSocket<TcpStream>, wsroom::Error> {
-    let incoming = Incoming::read(stream, upgrade).await?;
-    incoming.accept(upgrade, Config::default()).await
 }

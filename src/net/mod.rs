@@ -32,6 +32,6 @@ mod websocket;
 pub use client::{connect, connect_over, connect_with};
 pub use error::Error;
 pub use listener::{Arrival, Server};
-pub use server::{Incoming, accept};
+pub use server::{Incoming, accept, accept_with};
 pub use session::{Session, SessionConfig};
 pub use websocket::{SocketEvent, WebSocket};

@@ -42,11 +42,43 @@ pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    accept_with(stream, &Upgrade::default(), Config::default()).await
+}
+
+/// Accepts a WebSocket on a stream, as `upgrade` allows it.
+///
+/// # Errors
+///
+/// As [`accept`].
+///
+/// # Cancel safety
+///
+/// A dropped call drops the stream.
+///
+/// # Examples
+///
+/// ```
+/// use wsroom::{Config, Upgrade};
+///
+/// # async fn example(stream: tokio::net::TcpStream) -> Result<(), wsroom::Error> {
+/// let upgrade = Upgrade::default().protocols(["chat"]).same_origin();
+/// let config = Config::default().max_message_size(64 << 10);
+/// let mut socket = wsroom::net::accept_with(stream, &upgrade, config).await?;
+/// assert!(socket.protocol().is_none_or(|protocol| protocol == "chat"));
+/// # Ok(()) }
+/// ```
+pub async fn accept_with<S>(
+    stream: S,
+    upgrade: &Upgrade,
+    config: Config,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     // The handshake is over soon, so it is not to make room for itself in the caller's task.
     Box::pin(async {
-        let upgrade = Upgrade::default();
-        let incoming = Incoming::read(stream, &upgrade).await?;
-        incoming.accept(&upgrade, Config::default()).await
+        let incoming = Incoming::read(stream, upgrade).await?;
+        incoming.accept(upgrade, config).await
     })
     .await
 }

@@ -36,7 +36,7 @@
 //! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
 //! agreed ─▶ deflate
 //!
-//! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
+//! leaves:  frame ─▶ mask, error   error ─▶ close   close, message ─▶ utf8 ─▶ mask   json ─▶ message
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net` and

@@ -11,6 +11,8 @@ use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::mask::MaskKey;
+
 /// Shared, immutable text: [`Bytes`] that are known to be UTF-8. Cloning it copies nothing.
 ///
 /// # Examples
@@ -195,6 +197,19 @@ impl fmt::Display for Utf8Error {
 }
 
 impl Error for Utf8Error {}
+
+/// Unmasks a text in place and validates it, in one pass as long as it is ASCII (§5.3, §8.1).
+#[inline]
+pub(crate) fn unmask_text(key: Option<MaskKey>, payload: &mut [u8]) -> Result<&str, Utf8Error> {
+    if let Some(key) = key
+        && key.apply_and_scan(payload)
+    {
+        // SAFETY: every byte is ASCII, as the line above says, and ASCII is UTF-8.
+        #[expect(unsafe_code)]
+        return Ok(unsafe { std::str::from_utf8_unchecked(payload) });
+    }
+    simdutf8::basic::from_utf8(payload).map_err(|_| Utf8Error)
+}
 
 /// Validates text that comes in pieces, each byte once, and fails at the first byte that cannot
 /// be part of valid text. After an error it is spent.
@@ -387,6 +402,27 @@ mod tests {
             let (last, before) = certain.split_last().unwrap();
             assert_eq!(validator.receive(before), Ok(()), "{certain:x?}");
             assert_eq!(validator.receive(&[*last]), Err(Utf8Error), "{certain:x?}");
+        }
+    }
+
+    #[test]
+    fn a_masked_text_is_judged_like_the_same_text_unmasked_wherever_it_is_broken() {
+        let key = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
+        for text in ["a".repeat(40), "aé€😀".repeat(4)] {
+            for len in 0..=text.len() {
+                for broken_at in 0..=len {
+                    let mut expected = text.as_bytes()[..len].to_vec();
+                    if let Some(byte) = expected.get_mut(broken_at) {
+                        *byte ^= 0xff;
+                    }
+                    let mut payload = expected.clone();
+                    key.apply(&mut payload);
+                    let unmasked = unmask_text(Some(key), &mut payload).ok();
+                    assert_eq!(unmasked, std::str::from_utf8(&expected).ok());
+                    let unmasked = unmask_text(None, &mut expected.clone()).ok().map(str::len);
+                    assert_eq!(unmasked, std::str::from_utf8(&expected).ok().map(str::len));
+                }
+            }
         }
     }
 

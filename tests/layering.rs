@@ -55,7 +55,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("close", &["utf8"]),
     ("message", &["utf8"]),
     ("json", &["message"]),
-    ("utf8", &[]),
+    ("utf8", &["mask"]),
     ("mask", &[]),
     ("deflate", &[]),
     ("log", &[]),

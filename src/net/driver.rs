@@ -101,7 +101,24 @@ impl<S> Driver<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Receives whole messages.
+    #[inline]
     pub(super) fn poll_whole<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        // The commonest case, in half of the instructions.
+        if self.phase == Phase::Open
+            && self.unwaited < TURN
+            && let Some(taken) = self.take_whole(&mut take)
+        {
+            return Poll::Ready(Ok(Some(taken)));
+        }
+        self.poll_whole_slowly(cx, take)
+    }
+
+    #[inline(never)]
+    fn poll_whole_slowly<T>(
         &mut self,
         cx: &mut Context<'_>,
         take: impl FnMut(Event<'_>) -> ControlFlow<T>,
@@ -111,6 +128,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(Err(Error::InsideFragments));
         }
         self.poll_receive(cx, take)
+    }
+
+    /// Offers the next message if it lies whole in the input.
+    #[inline]
+    fn take_whole<T>(&mut self, take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>) -> Option<T> {
+        let mut unread = self.input.unread();
+        let received = self.connection.receive_whole(&mut unread)?;
+        let taken = match received {
+            Ok(event) => take(event).break_value(),
+            Err(error) => {
+                self.error = Some(Error::Protocol(error));
+                None
+            }
+        };
+        self.unwaited += 1;
+        let left = unread.len();
+        self.input.keep(left);
+        taken
     }
 
     /// Offers events to `take` until it wants one; writes, waits and keeps deadlines meanwhile.

@@ -39,6 +39,7 @@ impl Input {
     }
 
     /// What was read and not taken.
+    #[inline]
     pub(super) fn unread(&mut self) -> &mut [u8] {
         match &mut self.buffer {
             Some(buffer) => &mut buffer[self.start..self.end],
@@ -51,6 +52,7 @@ impl Input {
     }
 
     /// Says that only the last `left` bytes are unread. The buffer goes back when none is.
+    #[inline]
     pub(super) fn keep(&mut self, left: usize) {
         self.start = self.end - left;
         if left == 0 {

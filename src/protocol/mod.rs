@@ -139,11 +139,11 @@ impl Connection {
         let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
         Self {
             role,
+            receiver: Receiver::new(!is_client, &config, inflater),
+            sender: Sender::new(is_client, deflater),
             config,
             agreed,
             state: State::Open,
-            receiver: Receiver::new(!is_client, inflater),
-            sender: Sender::new(is_client, deflater),
             keepalive: Keepalive::default(),
             ending: Ending::default(),
         }
@@ -165,6 +165,32 @@ impl Connection {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        match self.receive_whole(input) {
+            Some(event) => event.map(Some),
+            None => self.receive_any(input),
+        }
+    }
+
+    /// As [`receive`](Self::receive), if the next event is a message that lies whole in `input`.
+    #[inline(always)]
+    pub(crate) fn receive_whole<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Option<Result<Event<'a>, ProtocolError>> {
+        match self.receiver.receive_whole(input)? {
+            Ok(event) => {
+                self.keepalive.heard();
+                Some(Ok(event))
+            }
+            Err(error) => Some(Err(self.fail_with(error.into(), input))),
+        }
+    }
+
+    #[inline(never)]
+    fn receive_any<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         if self.state == State::Closed {
             *input = &mut [];
         }
@@ -173,25 +199,28 @@ impl Connection {
             return Ok(None);
         }
         self.keepalive.heard();
-        let received = match self.receiver.receive_whole(&self.config, input) {
-            Some((opcode, payload)) => receive::whole_message(opcode, payload).map(Some),
-            None => self.receiver.receive(&self.config, input),
-        };
-        let event = match received {
+        let event = match self.receiver.receive(&self.config, input) {
             Ok(None) => return Ok(None),
-            Ok(Some(Received::Text(text))) => return Ok(Some(Event::Text(text))),
-            Ok(Some(Received::Binary(payload))) => return Ok(Some(Event::Binary(payload))),
-            Ok(Some(Received::Fragment(fragment))) => return Ok(Some(Event::Fragment(fragment))),
-            Ok(Some(Received::Ping(payload))) => return Ok(Some(self.receive_ping(payload))),
-            Ok(Some(Received::Pong(payload))) => return Ok(Some(self.receive_pong(payload))),
+            Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
+            Ok(Some(Received::Binary(payload))) => Ok(Event::Binary(payload)),
+            Ok(Some(Received::Fragment(fragment))) => Ok(Event::Fragment(fragment)),
+            Ok(Some(Received::Ping(payload))) => Ok(self.receive_ping(payload)),
+            Ok(Some(Received::Pong(payload))) => Ok(self.receive_pong(payload)),
             Ok(Some(Received::Close(body))) => self.receive_close(&body),
             Err(error) => Err(error),
         };
-        event.map(Some).inspect_err(|&error| {
-            *input = &mut [];
-            let cause = CloseCause::Protocol(error);
-            self.fail(cause, error.close_code(), error.reason());
-        })
+        match event {
+            Ok(event) => Ok(Some(event)),
+            Err(error) => Err(self.fail_with(error, input)),
+        }
+    }
+
+    /// §7.1.7: ends the connection for a fault of the peer; nothing more of its input counts.
+    fn fail_with(&mut self, error: ProtocolError, input: &mut &mut [u8]) -> ProtocolError {
+        *input = &mut [];
+        let cause = CloseCause::Protocol(error);
+        self.fail(cause, error.close_code(), error.reason());
+        error
     }
 
     /// Takes the end of the input, or the loss of the transport.

@@ -182,7 +182,10 @@ impl Connection {
                 self.keepalive.heard();
                 Some(Ok(event))
             }
-            Err(error) => Some(Err(self.fail_with(error.into(), input))),
+            Err(error) => {
+                *input = &mut [];
+                Some(Err(self.fail_with(error.into())))
+            }
         }
     }
 
@@ -199,7 +202,54 @@ impl Connection {
             return Ok(None);
         }
         self.keepalive.heard();
-        let event = match self.receiver.receive(&self.config, input) {
+        let received = self.receiver.receive(&self.config, input);
+        self.take_received(received)
+            .inspect_err(|_| *input = &mut [])
+    }
+
+    /// Where the next bytes from the peer may be read to, instead of passing them to
+    /// [`receive`](Self::receive): while much is missing of a large message, so that it is not
+    /// copied. Empty otherwise. Call [`receive_direct`](Self::receive_direct) then.
+    ///
+    /// It holds as many bytes as are missing of the frame, or a few times as many as have come.
+    pub fn direct_buffer(&mut self) -> &mut [u8] {
+        self.receiver.direct_buffer()
+    }
+
+    /// Takes `count` bytes that were read to the front of the [`direct_buffer`](Self::direct_buffer)
+    /// just asked for. Gives the message if they were the last of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Panics
+    ///
+    /// Panics if `count` is more than that buffer holds.
+    pub fn receive_direct(
+        &mut self,
+        count: usize,
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        self.keepalive.heard();
+        let received = self.receiver.receive_direct(count);
+        self.take_received(received)
+    }
+
+    /// Whether a large message is under way: after it, another may come.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_inside_large(&self) -> bool {
+        self.receiver.is_inside_large()
+    }
+
+    /// Answers what is to be answered.
+    fn take_received<'a>(
+        &mut self,
+        received: Result<Option<Received<'a>>, ProtocolError>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        let event = match received {
             Ok(None) => return Ok(None),
             Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
             Ok(Some(Received::Binary(payload))) => Ok(Event::Binary(payload)),
@@ -209,15 +259,11 @@ impl Connection {
             Ok(Some(Received::Close(body))) => self.receive_close(&body),
             Err(error) => Err(error),
         };
-        match event {
-            Ok(event) => Ok(Some(event)),
-            Err(error) => Err(self.fail_with(error, input)),
-        }
+        event.map(Some).map_err(|error| self.fail_with(error))
     }
 
-    /// §7.1.7: ends the connection for a fault of the peer; nothing more of its input counts.
-    fn fail_with(&mut self, error: ProtocolError, input: &mut &mut [u8]) -> ProtocolError {
-        *input = &mut [];
+    /// §7.1.7: ends the connection for a fault of the peer.
+    fn fail_with(&mut self, error: ProtocolError) -> ProtocolError {
         let cause = CloseCause::Protocol(error);
         self.fail(cause, error.close_code(), error.reason());
         error
@@ -486,6 +532,13 @@ impl Connection {
             State::Closing | State::Closed => Err(SendError::Closed),
         }
     }
+}
+
+/// Frees the buffers that this thread keeps for its connections, 4 MiB at most: for tests that count
+/// what a connection holds.
+#[doc(hidden)]
+pub fn release_kept() {
+    crate::buffer::release_kept();
 }
 
 /// Shows how far the connection is, and no payload.

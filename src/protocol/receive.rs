@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::config::Config;
 use super::event::{Event, Fragment, Payload, Text};
+use crate::buffer::Gathered;
 use crate::deflate::{Inflated, Inflater, InvalidDeflate};
 use crate::error::ProtocolError;
 use crate::frame::{FrameHeader, HeaderPart, MaskKey, OpCode};
@@ -83,7 +84,7 @@ struct Assembly {
 
 enum Kind {
     Text(Utf8Buffer),
-    Binary(BytesMut),
+    Binary(Gathered),
     /// Handed out as it comes.
     Fragments {
         opcode: OpCode,
@@ -239,13 +240,13 @@ impl Receiver {
                 }
                 continue;
             }
-            let piece = frame.take_payload(input);
-            let complete = frame.remaining == 0;
             let received = if frame.opcode.is_control() {
+                let piece = frame.take_payload(input);
                 self.receive_control(&frame, piece)
             } else {
-                self.receive_data(&frame, piece)?
+                self.receive_data(&mut frame, input)?
             };
+            let complete = frame.remaining == 0;
             if !complete {
                 self.frame = Some(frame);
             }
@@ -398,7 +399,7 @@ impl Receiver {
         };
         let mut message = match self.message.take() {
             Some(message) => message,
-            None => Assembly::new(&frame, &[], self.delivery),
+            None => Assembly::new(&frame, self.delivery),
         };
         let mut given_out = BytesMut::new();
         loop {
@@ -429,22 +430,21 @@ impl Receiver {
         Ok(received)
     }
 
-    #[inline]
     fn receive_data<'a>(
         &mut self,
-        frame: &Frame,
-        piece: &'a [u8],
+        frame: &mut Frame,
+        input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
-        let complete = frame.fin && frame.remaining == 0;
         let mut message = match self.message.take() {
             Some(message) => message,
-            None if complete && self.delivery == Delivery::Messages => {
-                return whole_message(frame.opcode, piece).map(Some);
+            None if frame.is_message_in(input) && self.delivery == Delivery::Messages => {
+                let opcode = frame.opcode;
+                return whole_message(opcode, frame.take_payload(input)).map(Some);
             }
-            None => Assembly::new(frame, piece, self.delivery),
+            None => Assembly::new(frame, self.delivery),
         };
-        let received = message.receive(piece, complete)?;
-        if !complete {
+        let received = message.receive(frame, input)?;
+        if !frame.is_end_of_message() {
             self.message = Some(message);
             return Ok(received);
         }
@@ -453,20 +453,112 @@ impl Receiver {
             None => message.finish().map(Some),
         }
     }
+
+    /// Where what comes next may be read to, to save a copy: while much is missing of a frame whose
+    /// message is assembled, and not on the word of the peer alone.
+    pub(super) fn direct_buffer(&mut self) -> &mut [u8] {
+        let (Some(frame), Some(message)) = (&self.frame, &mut self.message) else {
+            return &mut [];
+        };
+        let wanted = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
+        if wanted < DIRECT || frame.is_compressed || frame.opcode.is_control() {
+            return &mut [];
+        }
+        match &mut message.kind {
+            Kind::Text(text) if text.len() >= DIRECT / 2 => text.spare(wanted),
+            Kind::Binary(bytes) if bytes.len() >= DIRECT / 2 => bytes.spare(wanted),
+            _ => &mut [],
+        }
+    }
+
+    /// Whether a large message is being assembled.
+    pub(super) fn is_inside_large(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| {
+            message.len >= 2 * DIRECT as u64
+                && !message.is_compressed
+                && !matches!(message.kind, Kind::Fragments { .. })
+        })
+    }
+
+    /// Takes the first `count` bytes of the [`direct_buffer`](Self::direct_buffer), which gave at
+    /// least as many.
+    pub(super) fn receive_direct<'a>(
+        &mut self,
+        count: usize,
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
+            return Ok(None);
+        };
+        assert!(
+            count as u64 <= frame.remaining,
+            "more than the direct buffer holds"
+        );
+        let key = frame.pass(count);
+        match &mut message.kind {
+            Kind::Text(text) => text.commit(count, key)?,
+            Kind::Binary(bytes) => {
+                let added = bytes.commit(count);
+                if let Some(key) = key {
+                    key.apply(added);
+                }
+            }
+            Kind::Fragments { .. } => {}
+        }
+        if frame.remaining > 0 {
+            return Ok(None);
+        }
+        let is_end = frame.is_end_of_message();
+        self.frame = None;
+        let received = match self.message.take_if(|_| is_end) {
+            Some(message) => message.finish().map(Some),
+            None => Ok(None),
+        };
+        self.note_unfinished();
+        received
+    }
 }
+
+/// Reading straight into the message is worth a read of its own if as much is missing of a frame,
+/// and half as much of the message has come.
+const DIRECT: usize = 16 << 10;
+
+/// How much is copied into a message before it is unmasked there, while it is in the cache.
+const BLOCK: usize = 16 << 10;
 
 impl Frame {
     /// Takes as much of the payload as there is off the front of `input`, and unmasks it.
-    #[inline]
     fn take_payload<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a [u8] {
-        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
-        let piece = split_front(input, len);
-        if let Some(key) = self.mask {
+        let (piece, key) = self.take_masked(input);
+        if let Some(key) = key {
             key.apply(piece);
-            self.mask = Some(key.after(len));
         }
-        self.remaining -= len as u64;
         piece
+    }
+
+    /// Takes as much of the payload as there is off the front of `input`, with its key.
+    fn take_masked<'a>(&mut self, input: &mut &'a mut [u8]) -> (&'a mut [u8], Option<MaskKey>) {
+        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
+        (split_front(input, len), self.pass(len))
+    }
+
+    /// Notes that `count` bytes more of the payload have come; gives their key.
+    const fn pass(&mut self, count: usize) -> Option<MaskKey> {
+        let key = self.mask;
+        if let Some(key) = key {
+            self.mask = Some(key.after(count));
+        }
+        self.remaining -= count as u64;
+        key
+    }
+
+    /// Whether this is a whole message, and lies whole in `input`.
+    const fn is_message_in(&self, input: &[u8]) -> bool {
+        self.fin && self.remaining <= input.len() as u64
+    }
+
+    /// Whether nothing is missing of it, nor of its message.
+    const fn is_end_of_message(&self) -> bool {
+        self.fin && self.remaining == 0
     }
 
     /// Unmasks as much of the payload as makes one piece, inflates it, and takes it off the front
@@ -502,35 +594,47 @@ impl Frame {
 const UNMASKED: usize = 4 << 10;
 
 impl Assembly {
-    /// Begins a message with its first frame, of which `piece` has come.
-    fn new(frame: &Frame, piece: &[u8], delivery: Delivery) -> Self {
+    /// Begins a message with its first frame, of which nothing was taken.
+    fn new(frame: &Frame, delivery: Delivery) -> Self {
         Self {
             kind: Kind::new(delivery, frame.opcode),
             frames: 1,
-            len: frame.remaining + piece.len() as u64,
+            len: frame.remaining,
             is_compressed: frame.is_compressed,
             inflated: 0,
         }
     }
 
-    /// Takes the next piece; gives it out if the message is taken in fragments.
+    /// Takes what there is of a frame; gives it out if the message is taken in fragments.
     fn receive<'a>(
         &mut self,
-        piece: &'a [u8],
-        complete: bool,
+        frame: &mut Frame,
+        input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
+        let announced = usize::try_from(self.len).unwrap_or(usize::MAX);
         match &mut self.kind {
             Kind::Text(text) => {
-                text.reserve(growth(text.len(), text.capacity(), piece.len(), self.len));
-                text.extend(piece)?;
+                let (piece, mut key) = frame.take_masked(input);
+                for block in piece.chunks(BLOCK) {
+                    text.extend(block, key, announced)?;
+                    key = key.map(|key| key.after(block.len()));
+                }
                 Ok(None)
             }
             Kind::Binary(bytes) => {
-                bytes.reserve(growth(bytes.len(), bytes.capacity(), piece.len(), self.len));
-                bytes.extend_from_slice(piece);
+                let (piece, mut key) = frame.take_masked(input);
+                for block in piece.chunks(BLOCK) {
+                    let added = bytes.extend(block, announced);
+                    if let Some(key) = &mut key {
+                        key.apply(added);
+                        *key = key.after(block.len());
+                    }
+                }
                 Ok(None)
             }
             Kind::Fragments { opcode, utf8 } => {
+                let piece = frame.take_payload(input);
+                let complete = frame.is_end_of_message();
                 if let Some(utf8) = utf8 {
                     utf8.receive(piece)?;
                     if complete {
@@ -559,24 +663,11 @@ impl Assembly {
     ) -> Result<(), ProtocolError> {
         self.inflated += piece.len();
         // Nothing announces the length of what is not the last.
-        let announced = if is_last {
-            self.inflated as u64
-        } else {
-            u64::MAX
-        };
+        let announced = if is_last { self.inflated } else { usize::MAX };
         match &mut self.kind {
-            Kind::Text(text) => {
-                text.reserve(growth(text.len(), text.capacity(), piece.len(), announced));
-                text.extend(piece)?;
-            }
+            Kind::Text(text) => text.extend(piece, None, announced)?,
             Kind::Binary(bytes) => {
-                bytes.reserve(growth(
-                    bytes.len(),
-                    bytes.capacity(),
-                    piece.len(),
-                    announced,
-                ));
-                bytes.extend_from_slice(piece);
+                bytes.extend(piece, announced);
             }
             Kind::Fragments { utf8, .. } => {
                 if let Some(utf8) = utf8 {
@@ -619,7 +710,7 @@ impl Assembly {
     fn finish<'a>(self) -> Result<Received<'a>, ProtocolError> {
         Ok(match self.kind {
             Kind::Text(text) => Received::Text(Text::Owned(text.finish()?)),
-            Kind::Binary(bytes) => Received::Binary(Payload::Owned(bytes.freeze())),
+            Kind::Binary(bytes) => Received::Binary(Payload::Owned(bytes.finish())),
             // The last piece is empty, but that it is the last is to be told.
             Kind::Fragments { opcode, .. } => Received::Fragment(Fragment {
                 opcode,
@@ -638,7 +729,7 @@ impl Kind {
                 utf8: (opcode == OpCode::Text).then(Utf8Validator::default),
             },
             (Delivery::Messages, OpCode::Text) => Self::Text(Utf8Buffer::default()),
-            (Delivery::Messages, _) => Self::Binary(BytesMut::new()),
+            (Delivery::Messages, _) => Self::Binary(Gathered::default()),
         }
     }
 }
@@ -662,18 +753,6 @@ fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, Protoco
     }
     let text = simdutf8::basic::from_utf8(payload).map_err(|_| Utf8Error)?;
     Ok(Received::Text(Text::Borrowed(text)))
-}
-
-/// How much to reserve for a piece, so that a message is copied a constant number of times while
-/// it grows, and nothing is reserved on the peer's word: twice what has come, but never more than
-/// was announced.
-fn growth(len: usize, capacity: usize, piece: usize, announced: u64) -> usize {
-    if capacity - len >= piece {
-        return 0;
-    }
-    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-    let doubled = (2 * (len + piece)).min(announced);
-    doubled.saturating_sub(len).max(piece)
 }
 
 /// Splits the first `len` bytes off `input`.

@@ -20,6 +20,7 @@ use wsroom_peers::sockets::child::{Server, pin_self};
 use wsroom_peers::sockets::client::Kind;
 use wsroom_peers::sockets::contestants::{Contestant, ECHO, Program};
 use wsroom_peers::sockets::generator::{Generator, Measured, Traffic};
+use wsroom_peers::sockets::manners;
 
 struct Workload {
     connections: usize,
@@ -102,6 +103,10 @@ fn main() {
     let contestants: Vec<_> = ECHO.iter().filter(|it| it.is_meant(&names)).collect();
     let time = Duration::from_secs_f64(seconds);
     pin_self();
+    for contestant in contestants.iter().filter(|it| it.program != Program::Raw) {
+        eprintln!("checking {}", contestant.label());
+        manners::check(Server::start(contestant, &[]).address);
+    }
     for workload in WORKLOADS {
         let name = workload.name();
         if !workloads.is_empty() && !workloads.iter().any(|word| name.contains(word)) {

@@ -4,10 +4,20 @@
 //! write a message, the best loop that we could write with it by hand. Every loop has the same
 //! duties: a correct upgrade, text checked to be UTF-8, [`MAX_MESSAGE`], Pings and Closes answered.
 
+mod corked;
+mod fastwebsockets;
+mod nexus;
+mod ratchet;
 mod raw;
+mod sockudo;
+mod soketto;
 mod tokio_websockets;
 mod tungstenite;
+mod upgrade;
+mod web_socket;
 mod wsroom;
+mod wtx;
+mod yawc;
 
 use std::error::Error;
 use std::future::Future;
@@ -38,6 +48,23 @@ pub fn serve(contestant: &str, port: u16) {
         "tungstenite-batched" => run(listener, tungstenite::batched),
         "tokio-websockets" => run(listener, tokio_websockets::send),
         "tokio-websockets-feed" => run(listener, tokio_websockets::feed),
+        "tokio-websockets-batched" => run(listener, tokio_websockets::batched),
+        "fastwebsockets" => run(listener, fastwebsockets::send),
+        "fastwebsockets-batched" => run(listener, fastwebsockets::batched),
+        "sockudo" => run(listener, sockudo::send),
+        "sockudo-feed" => run(listener, sockudo::feed),
+        "sockudo-raw" => run(listener, sockudo::raw),
+        "yawc" => run(listener, yawc::send),
+        "yawc-tuned" => run(listener, yawc::tuned),
+        "nexus" => run(listener, nexus::send),
+        "nexus-batched" => run(listener, nexus::batched),
+        "web-socket" => run(listener, web_socket::send),
+        "web-socket-batched" => run(listener, web_socket::batched),
+        "wtx" => run(listener, wtx::send),
+        "soketto" => run(listener, soketto::send),
+        "soketto-batched" => run(listener, soketto::batched),
+        "ratchet" => run(listener, ratchet::send),
+        "ratchet-batched" => run(listener, ratchet::batched),
         _ => panic!("there is no contestant {contestant:?}"),
     }
 }

@@ -1,12 +1,17 @@
 //! tokio-websockets.
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_websockets::{Error, Limits, ServerBuilder, WebSocketStream};
 
+use super::corked::Corked;
 use super::{Ended, MAX_MESSAGE};
 
-async fn accept(stream: TcpStream) -> Result<WebSocketStream<TcpStream>, Error> {
+async fn accept<S>(stream: S) -> Result<WebSocketStream<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let limits = Limits::default().max_payload_len(Some(MAX_MESSAGE));
     let accepted = ServerBuilder::new().limits(limits).accept(stream).await;
     accepted.map(|(_, socket)| socket)
@@ -14,6 +19,15 @@ async fn accept(stream: TcpStream) -> Result<WebSocketStream<TcpStream>, Error> 
 
 /// `next` and `send`.
 pub async fn send(stream: TcpStream) -> Ended {
+    echo(stream).await
+}
+
+/// The same with one write for the messages of one read.
+pub async fn batched(stream: TcpStream) -> Ended {
+    echo(Corked::new(stream)).await
+}
+
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Ended {
     let mut socket = accept(stream).await?;
     while let Some(message) = socket.next().await.transpose()? {
         if message.is_text() || message.is_binary() {

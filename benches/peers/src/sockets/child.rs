@@ -17,6 +17,7 @@ const OWN_CORE: usize = 1;
 
 /// A running server. It ends when this is dropped.
 pub struct Server {
+    name: &'static str,
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -67,6 +68,7 @@ impl Server {
         let found = unsafe { libc::clock_getcpuclockid(child.id() as i32, &mut clock) };
         assert_eq!(found, 0, "a child has a clock");
         Self {
+            name: contestant.name,
             child,
             input,
             output,
@@ -101,6 +103,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was about {}", self.name);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

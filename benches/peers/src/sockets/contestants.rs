@@ -56,13 +56,16 @@ impl Contestant {
         label
     }
 
-    /// Whether the words of `--contestant` mean this one, all do if there are none.
+    /// Whether one of the words means this one; all are meant if there are none. A word is a name, or
+    /// a part of a label.
     pub fn is_meant(&self, words: &[String]) -> bool {
+        let named = |word: &String| ECHO.iter().any(|it| it.name == word);
         let label = self.label();
         words.is_empty()
-            || words
-                .iter()
-                .any(|word| label.contains(word.as_str()) || self.name == word)
+            || words.iter().any(|word| match named(word) {
+                true => self.name == word,
+                false => label.contains(word.as_str()),
+            })
     }
 }
 
@@ -96,6 +99,28 @@ pub const ECHO: &[Contestant] = &[
     Contestant::of(Program::Rust, "tungstenite-batched", "tokio-tungstenite").with("batched"),
     Contestant::of(Program::Rust, "tokio-websockets", "tokio-websockets"),
     Contestant::of(Program::Rust, "tokio-websockets-feed", "tokio-websockets").with("feed"),
+    Contestant::of(
+        Program::Rust,
+        "tokio-websockets-batched",
+        "tokio-websockets",
+    )
+    .with("batched"),
+    Contestant::of(Program::Rust, "fastwebsockets", "fastwebsockets"),
+    Contestant::of(Program::Rust, "fastwebsockets-batched", "fastwebsockets").with("batched"),
+    Contestant::of(Program::Rust, "sockudo", "sockudo-ws"),
+    Contestant::of(Program::Rust, "sockudo-feed", "sockudo-ws").with("feed"),
+    Contestant::of(Program::Rust, "sockudo-raw", "sockudo-ws").with("raw, batched"),
+    Contestant::of(Program::Rust, "yawc", "yawc"),
+    Contestant::of(Program::Rust, "yawc-tuned", "yawc").with("tuned, batched"),
+    Contestant::of(Program::Rust, "nexus", "nexus-async-web"),
+    Contestant::of(Program::Rust, "nexus-batched", "nexus-async-web").with("batched"),
+    Contestant::of(Program::Rust, "web-socket", "web-socket"),
+    Contestant::of(Program::Rust, "web-socket-batched", "web-socket").with("batched"),
+    Contestant::of(Program::Rust, "wtx", "wtx"),
+    Contestant::of(Program::Rust, "soketto", "soketto"),
+    Contestant::of(Program::Rust, "soketto-batched", "soketto").with("batched"),
+    Contestant::of(Program::Rust, "ratchet", "ratchet_rs"),
+    Contestant::of(Program::Rust, "ratchet-batched", "ratchet_rs").with("batched"),
     Contestant::of(Program::Node, "ws", "ws"),
     Contestant::of(Program::Node, "ws-batched", "ws").with("batched"),
     Contestant::of(Program::Bun, "bun", "bun"),

@@ -4,3 +4,4 @@ pub mod child;
 pub mod client;
 pub mod contestants;
 pub mod generator;
+pub mod manners;

@@ -30,7 +30,8 @@ pub async fn batched(mut stream: TcpStream) -> Ended {
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocket<S>) -> Ended {
-    socket.set_max_message_size(MAX_MESSAGE);
+    // It takes less than this.
+    socket.set_max_message_size(MAX_MESSAGE + 1);
     let mut socket = FragmentCollector::new(socket);
     loop {
         let frame = socket.read_frame().await?;

@@ -14,7 +14,8 @@ pub async fn send(mut stream: TcpStream) -> Ended {
     let rng = Xorshift64::from(simple_seed());
     let mut socket =
         WebSocket::<_, _, _, _, false>::new((), false, rng, stream, WebSocketBuffer::new());
-    socket.set_max_payload_len(MAX_MESSAGE);
+    // It takes less than this.
+    socket.set_max_payload_len(MAX_MESSAGE + 1);
     let (mut common, mut reader, mut writer) = socket.split_mut();
     let mut buffer = Vector::new();
     loop {

@@ -8,11 +8,12 @@ use yawc::{Options, Role, WebSocket};
 use super::upgrade::{by_hand, with_hyper};
 use super::{Ended, MAX_MESSAGE};
 
-/// Its check of text is off by default; the others check.
+/// Its check of text is off by default; the others check. Its limit is the first size that is too
+/// much.
 fn options() -> Options {
     Options::default()
         .with_utf8()
-        .with_limits(MAX_MESSAGE, 2 * MAX_MESSAGE)
+        .with_limits(MAX_MESSAGE + 1, 2 * MAX_MESSAGE)
 }
 
 /// The upgrade by hyper, then `next` and `send`.

@@ -28,6 +28,13 @@ pub fn check(address: SocketAddr) {
         .write_all(&encode(TEXT, "grüße".as_bytes(), key))
         .expect("it reads");
     expect(&mut stream, &encode(TEXT, "grüße".as_bytes(), None));
+    let longest = encode(BINARY, &vec![b'a'; MAX_MESSAGE], key);
+    let reply = encode(BINARY, &vec![b'a'; MAX_MESSAGE], None);
+    let mut writer = stream.try_clone().expect("a socket");
+    std::thread::scope(|scope| {
+        scope.spawn(|| writer.write_all(&longest).expect("it reads"));
+        expect(&mut stream, &reply);
+    });
     stream
         .write_all(&encode(PING, b"ping", key))
         .expect("it reads");

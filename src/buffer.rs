@@ -14,17 +14,18 @@ use bytes::Bytes;
 #[derive(Default)]
 pub(crate) struct Buffer(Box<[u8]>);
 
-/// Lengths are powers of two from this on.
+/// Lengths are powers of two from this on, and a 64th more: a frame whose payload is a power of two
+/// fits in with its header.
 const MIN: usize = 64;
 
 /// Longer buffers are not kept.
-const MAX: usize = 4 << 20;
+const MAX: usize = 65 << 15;
 
 /// How many bytes a thread keeps in all.
 const KEPT: usize = 4 << 20;
 
 struct Pool {
-    /// By length: `MIN`, twice `MIN`, and so on to `MAX`.
+    /// By length.
     buffers: [Vec<Box<[u8]>>; class(MAX) + 1],
     len: usize,
 }
@@ -39,10 +40,9 @@ thread_local! {
 }
 
 impl Buffer {
-    /// A buffer of at least `len` bytes, and less than twice as many if that is more than 64.
+    /// A buffer of at least `len` bytes, and at most twice as many if that is more than 64.
     pub(crate) fn new(len: usize) -> Self {
-        Self::kept(len)
-            .unwrap_or_else(|| Self(vec![0; len.max(MIN).next_power_of_two()].into_boxed_slice()))
+        Self::kept(len).unwrap_or_else(|| Self(vec![0; class_len(class(len))].into_boxed_slice()))
     }
 
     /// The same, if the thread has one.
@@ -72,8 +72,13 @@ pub(crate) fn release_kept() {
 
 /// Which buffers hold `len` bytes.
 const fn class(len: usize) -> usize {
-    let len = if len < MIN { MIN } else { len };
-    (len.next_power_of_two() / MIN).trailing_zeros() as usize
+    let power = len - len / 65;
+    let power = if power < MIN { MIN } else { power };
+    (power.next_power_of_two() / MIN).trailing_zeros() as usize
+}
+
+const fn class_len(class: usize) -> usize {
+    (MIN << class) + (MIN << class >> 6)
 }
 
 impl Drop for Buffer {
@@ -118,6 +123,23 @@ impl fmt::Debug for Buffer {
     }
 }
 
+/// Copies `source` to `target`, which is as long.
+///
+/// The instruction that memcpy uses from about 2 KiB on takes up to 28 times as long on some machines
+/// (Zen 5: 16 KiB in 4.6 µs instead of 0.16) if the target lies up to 63 bytes further in its page
+/// than the source, which is what headers bring about. Then it is copied in pieces.
+#[inline]
+pub(crate) fn copy_into(target: &mut [u8], source: &[u8]) {
+    const PIECE: usize = 1 << 10;
+    let apart = target.as_ptr().addr().wrapping_sub(source.as_ptr().addr()) % 4096;
+    if source.len() < 2 * PIECE || !(1..64).contains(&apart) {
+        return target.copy_from_slice(source);
+    }
+    for (target, source) in target.chunks_mut(PIECE).zip(source.chunks(PIECE)) {
+        target.copy_from_slice(source);
+    }
+}
+
 /// A copy of `bytes`, to keep.
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     if bytes.len() < HANDED_OVER {
@@ -155,7 +177,7 @@ impl Gathered {
             self.grow(end, announced);
         }
         let added = &mut self.buffer[self.len..end];
-        added.copy_from_slice(piece);
+        copy_into(added, piece);
         self.len = end;
         added
     }
@@ -183,7 +205,7 @@ impl Gathered {
             Some(kept) => kept,
             None => Buffer::new(needed.saturating_mul(2).min(announced)),
         };
-        grown[..self.len].copy_from_slice(&self.buffer[..self.len]);
+        copy_into(&mut grown[..self.len], &self.buffer[..self.len]);
         self.buffer = grown;
     }
 
@@ -216,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_as_long_as_was_asked_for_and_less_than_twice_as_long() {
-        for len in [1, 63, 64, 65, 4096, 4097, MAX, MAX + 1] {
+    fn a_buffer_is_as_long_as_was_asked_for_and_at_most_twice_as_long() {
+        for len in [1, 63, 64, 65, 66, 4096, 4160, 4161, MAX, MAX + 1] {
             let buffer = Buffer::new(len);
             assert!(
-                buffer.len() >= len && buffer.len() < 2 * len.max(MIN),
+                buffer.len() >= len && buffer.len() <= 2 * len.max(MIN),
                 "{len}"
             );
         }
@@ -231,13 +253,13 @@ mod tests {
     fn a_buffer_that_was_dropped_is_used_again_and_a_thread_keeps_only_so_many() {
         assert!(Buffer::kept(10_000).is_none());
         drop(Buffer::new(10_000));
-        assert_eq!(kept(), 16_384);
-        assert!(Buffer::kept(8192).is_none(), "it would be twice as long");
-        assert_eq!(Buffer::kept(16_384).unwrap().len(), 16_384);
+        assert_eq!(kept(), 65 << 8);
+        assert!(Buffer::kept(65 << 7).is_none(), "it would be twice as long");
+        assert_eq!(Buffer::kept(65 << 8).unwrap().len(), 65 << 8);
         let many: Vec<Buffer> = (0..100).map(|_| Buffer::new(64 << 10)).collect();
         drop(many);
         let many = kept();
-        assert!((KEPT - (64 << 10)..=KEPT).contains(&many));
+        assert!((KEPT - (65 << 10)..=KEPT).contains(&many));
         drop(Buffer::new(MAX + 1));
         assert_eq!(kept(), many);
     }
@@ -246,7 +268,7 @@ mod tests {
     fn nothing_is_reserved_on_the_word_of_a_peer() {
         let mut gathered = Gathered::default();
         gathered.extend(&[1; 100], 1 << 30);
-        assert!(gathered.buffer.len() <= 256);
+        assert!(gathered.buffer.len() <= 260);
         while gathered.len() < 1 << 20 {
             gathered.extend(&[1; 1000], 1 << 30);
             assert!(gathered.buffer.len() <= 4 * gathered.len().max(128));
@@ -269,6 +291,25 @@ mod tests {
             drop(handed_over);
             let freed = kept() - before;
             assert!(freed == 0 || freed == capacity && capacity <= 2 * len);
+        }
+    }
+
+    #[test]
+    fn a_copy_is_a_copy_however_the_two_lie_in_their_pages() {
+        let source: Vec<u8> = (0..20_000).map(|i| i as u8).collect();
+        let mut target = vec![0; 30_000];
+        for len in [0, 1, 2047, 2048, 5000, 20_000] {
+            for at in (0..70).chain([4095, 4096]) {
+                target.fill(0);
+                copy_into(&mut target[at..at + len], &source[..len]);
+                assert!(target[at..at + len] == source[..len]);
+                assert!(
+                    target[..at]
+                        .iter()
+                        .chain(&target[at + len..])
+                        .all(|&b| b == 0)
+                );
+            }
         }
     }
 

@@ -169,6 +169,7 @@ impl FrameHeader {
     }
 
     /// Makes the bytes of the header, with the length in its shortest form.
+    #[inline]
     pub const fn encode(&self) -> EncodedHeader {
         let mut bytes = [0; Self::MAX_LEN];
         bytes[0] = (self.fin as u8) << 7 | (self.rsv1 as u8) << 6 | self.opcode.bits();
@@ -211,7 +212,14 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
+    /// All the bytes that a header can have, and how many of them it has. The others are zero.
+    #[inline]
+    pub(crate) const fn padded(&self) -> (&[u8; FrameHeader::MAX_LEN], usize) {
+        (&self.bytes, self.len as usize)
+    }
+
     /// The bytes, 2 to 14 of them.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

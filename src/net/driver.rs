@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         self.phase = Phase::Writing;
                         continue;
                     }
-                    if !self.input.is_empty() {
+                    if !self.input.is_empty() && !is_cut(&self.connection, self.input.unread()) {
                         continue;
                     }
                     // A peer that does not read may still send: both directions are tried.
@@ -225,7 +225,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut unread = self.input.unread();
         while !unread.is_empty() && taken.is_none() && self.unwaited < TURN {
             self.unwaited += 1;
-            match self.connection.receive(&mut unread) {
+            let received = match self.connection.receive_whole(&mut unread) {
+                Some(received) => received.map(Some),
+                None if is_cut(&self.connection, unread) => break,
+                None => self.connection.receive(&mut unread),
+            };
+            match received {
                 Ok(Some(event)) => {
                     answered |= matches!(event, Event::Ping(_) | Event::Close(_));
                     if let Event::Pong {
@@ -258,6 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         cx: &mut Context<'_>,
         take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Option<T>> {
+        if !self.input.is_empty() {
+            return self.poll_read_rest(cx).map(|()| None);
+        }
         let buffer = self.connection.direct_buffer();
         if buffer.is_empty() {
             return self.poll_read(cx).map(|()| None);
@@ -273,6 +281,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(None)
             }
         }
+    }
+
+    /// Reads the rest of a message that was cut by the end of the buffer behind what there is of it,
+    /// so that it is not assembled elsewhere. If it does not come at once, what there is is taken,
+    /// so that a connection that waits holds no buffer.
+    fn poll_read_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let read = self.input.poll_read_more(cx, Pin::new(&mut self.stream));
+        if let Poll::Ready(read) = read {
+            self.note_read(read);
+            return Poll::Ready(());
+        }
+        if let Err(error) = self.connection.receive(&mut self.input.unread()) {
+            self.error = Some(Error::Protocol(error));
+            return Poll::Ready(());
+        }
+        self.input.clear();
+        Poll::Pending
     }
 
     /// Reads once; `Ready` if anything has changed.
@@ -354,6 +379,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether at most `mark` bytes of output are left, and nothing is to be reported.
+    #[inline]
+    pub(super) fn has_room(&self, mark: usize) -> bool {
+        self.connection.output_len() <= mark && self.phase != Phase::Ended
     }
 
     /// Writes until at most `mark` bytes of output are left, all of it for 0.
@@ -533,6 +564,12 @@ impl Timer {
             sleep.as_mut().reset(due);
         }
     }
+}
+
+/// Whether `input` is the front part of a message that a buffer holds whole.
+fn is_cut(connection: &Connection, input: &[u8]) -> bool {
+    let len = connection.whole_len(input);
+    len.is_some_and(|len| len > input.len() && len <= READ)
 }
 
 pub(super) fn elapsed(since: std::time::Instant) -> Duration {

@@ -18,7 +18,7 @@ pub(super) struct Input {
 }
 
 /// Large enough for hundreds of small messages in a read, small enough to stay in the cache.
-pub(super) const READ: usize = 64 << 10;
+pub(super) const READ: usize = 65 << 10;
 
 impl Input {
     /// An input in which `bytes` lie already.
@@ -77,6 +77,26 @@ impl Input {
                 end: count,
             };
         }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads behind what is unread; gives how many bytes came, 0 at the end of the stream.
+    pub(super) fn poll_read_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Pin<&mut impl AsyncRead>,
+    ) -> Poll<io::Result<usize>> {
+        let len = self.end - self.start;
+        if self.buffer.len() < READ {
+            let mut buffer = Buffer::new(READ);
+            buffer[..len].copy_from_slice(self.unread());
+            self.buffer = buffer;
+        } else {
+            self.buffer.copy_within(self.start..self.end, 0);
+        }
+        (self.start, self.end) = (0, len);
+        let count = ready!(poll_read(cx, stream, &mut self.buffer[len..]))?;
+        self.end += count;
         Poll::Ready(Ok(count))
     }
 }

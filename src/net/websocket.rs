@@ -376,8 +376,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    #[inline]
     async fn ready(&mut self) -> Result<(), Error> {
         let mark = self.write_mark();
+        if self.driver.has_room(mark) {
+            return Ok(());
+        }
         poll_fn(|cx| self.driver.poll_write_below(cx, mark)).await
     }
 

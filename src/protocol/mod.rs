@@ -238,9 +238,15 @@ impl Connection {
         self.take_received(received)
     }
 
-    /// Whether a large message is under way: after it, another may come.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_inside_large(&self) -> bool {
+    /// How long the frame at the front of `input` is, header and all, if it is a message that can be
+    /// given without a copy once all of it is there: for an adapter that can read the rest behind it.
+    pub fn whole_len(&self, input: &[u8]) -> Option<usize> {
+        self.receiver.whole_len(input)
+    }
+
+    /// Whether a large message is being assembled: after it, another may come, of which the
+    /// [`direct_buffer`](Self::direct_buffer) is to get as much as possible.
+    pub fn is_inside_large(&self) -> bool {
         self.receiver.is_inside_large()
     }
 
@@ -288,6 +294,7 @@ impl Connection {
     ///
     /// [`SendError::Closed`] after a Close in either direction (§5.5.1),
     /// [`SendError::MessageInProgress`] between fragments (§5.4).
+    #[inline]
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         self.check_open()?;
         self.sender.message(&message.into())
@@ -430,6 +437,7 @@ impl Connection {
     }
 
     /// How many bytes wait to be written.
+    #[inline]
     pub fn output_len(&self) -> usize {
         self.sender.output_len()
     }

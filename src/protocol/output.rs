@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, copy_into};
 use crate::frame::FrameHeader;
 
 /// Encoded frames, in the order in which they are to be written. It is a [`Buf`]: write its
@@ -43,17 +43,21 @@ const FIRST: usize = 512;
 /// How large one is at least that did not suffice: for many small frames, or a few of 1 KiB.
 const BUFFER: usize = 16 << 10;
 
+/// How many bytes may be written behind those that count.
+const SLACK: usize = FrameHeader::MAX_LEN;
+
 impl Output {
     /// Adds a frame with a payload that is copied, and masked if the header says so.
     #[inline]
     pub(super) fn push(&mut self, header: &FrameHeader, payload: &[u8]) {
         let encoded = header.encode();
-        let encoded = encoded.as_slice();
-        let (head, body) = self
-            .room(encoded.len() + payload.len())
-            .split_at_mut(encoded.len());
-        head.copy_from_slice(encoded);
-        body.copy_from_slice(payload);
+        let (padded, head) = encoded.padded();
+        let room = self.room(head + payload.len());
+        // A copy of constant length is a few instructions. What is too much of it is overwritten,
+        // by the payload or by the next frame.
+        room[..padded.len()].copy_from_slice(padded);
+        let body = &mut room[head..][..payload.len()];
+        copy_into(body, payload);
         // §5.3: the payload is masked, not the header.
         if let Some(key) = header.mask {
             key.apply(body);
@@ -74,7 +78,7 @@ impl Output {
     #[inline]
     pub(super) fn push_encoded(&mut self, frames: &Bytes) {
         if frames.len() < BY_REFERENCE {
-            self.room(frames.len()).copy_from_slice(frames);
+            copy_into(&mut self.room(frames.len())[..frames.len()], frames);
         } else {
             self.refer_to(frames.clone());
         }
@@ -90,8 +94,9 @@ impl Output {
         *self = Self::default();
     }
 
-    /// Gives up memory that is not needed for what waits: for a peer that does not read.
-    pub(crate) fn shrink(&mut self) {
+    /// Gives up memory that is not needed for what waits. An adapter calls it when a write has to
+    /// wait, since that may be long.
+    pub fn shrink(&mut self) {
         let waiting = self.end - self.start;
         if self.buffer.len() > 2 * waiting.max(FIRST) {
             self.replace_buffer(waiting);
@@ -106,16 +111,16 @@ impl Output {
         });
     }
 
-    /// Room for `len` more bytes, which count as added.
+    /// Room for `len` more bytes, which count as added, and for [`SLACK`] that do not.
     #[inline]
     fn room(&mut self, len: usize) -> &mut [u8] {
-        if self.buffer.len() - self.end < len {
-            self.make_room(len);
+        if self.buffer.len() - self.end < len + SLACK {
+            self.make_room(len + SLACK);
         }
         let start = self.end;
         self.end += len;
         self.remaining += len;
-        &mut self.buffer[start..self.end]
+        &mut self.buffer[start..]
     }
 
     /// Gives up the front of the buffer if most of it was written, so that an output that is never
@@ -135,7 +140,8 @@ impl Output {
 
     fn replace_buffer(&mut self, len: usize) {
         let mut buffer = Buffer::new(len);
-        buffer[..self.end - self.start].copy_from_slice(&self.buffer[self.start..self.end]);
+        let waiting = &self.buffer[self.start..self.end];
+        copy_into(&mut buffer[..waiting.len()], waiting);
         self.buffer = buffer;
         self.moved_to_front();
     }
@@ -329,7 +335,7 @@ mod tests {
                 assert_eq!(Some(byte), expected.pop_front());
                 output.advance(1);
             }
-            assert!(output.buffer.len() <= BUFFER);
+            assert!(output.buffer.len() <= 65 * BUFFER / 64);
         }
     }
 

@@ -165,6 +165,31 @@ impl Receiver {
         &self,
         input: &mut &'a mut [u8],
     ) -> Option<Result<Event<'a>, Utf8Error>> {
+        let (first, head, key, len) = self.whole_header(input)?;
+        if input.len() < head + len {
+            return None;
+        }
+        let (_, payload) = split_front(input, head + len).split_at_mut(head);
+        if first == FINAL_TEXT {
+            let text = unmask_text(key, payload);
+            return Some(text.map(|text| Event::Text(Text::Borrowed(text))));
+        }
+        if let Some(key) = key {
+            key.apply(payload);
+        }
+        Some(Ok(Event::Binary(Payload::Borrowed(payload))))
+    }
+
+    /// How long the frame at the front of `input` is, header and all, if
+    /// [`receive_whole`](Self::receive_whole) would take it once all of it is there.
+    pub(super) fn whole_len(&self, input: &[u8]) -> Option<usize> {
+        let (_, head, _, len) = self.whole_header(input)?;
+        Some(head + len)
+    }
+
+    /// The first byte of a whole message, the length of its header, its key, and its own length.
+    #[inline(always)]
+    fn whole_header(&self, input: &[u8]) -> Option<(u8, usize, Option<MaskKey>, usize)> {
         let &[first, second] = input.first_chunk()?;
         let (len, mut head) = match second ^ self.mask_bit {
             len @ 0..=125 => (usize::from(len), 2),
@@ -186,18 +211,7 @@ impl Receiver {
             key = Some(MaskKey::new(*input.get(head..)?.first_chunk()?));
             head += 4;
         }
-        if input.len() < head + len {
-            return None;
-        }
-        let (_, payload) = split_front(input, head + len).split_at_mut(head);
-        if first == FINAL_TEXT {
-            let text = unmask_text(key, payload);
-            return Some(text.map(|text| Event::Text(Text::Borrowed(text))));
-        }
-        if let Some(key) = key {
-            key.apply(payload);
-        }
-        Some(Ok(Event::Binary(Payload::Borrowed(payload))))
+        Some((first, head, key, len))
     }
 
     /// Takes frames off the front of `input` until one of them completes something.

@@ -112,6 +112,7 @@ impl Sender {
         }
     }
 
+    #[inline]
     pub(super) fn message(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_between_messages()?;
         if self.deflater.is_some() && self.message_compressed(message) {
@@ -225,6 +226,7 @@ impl Sender {
     }
 
     /// How long the output is that [`output`](Self::output) gives.
+    #[inline]
     pub(super) fn output_len(&self) -> usize {
         let late = match &self.pongs.late {
             Some(payload) if self.pongs_are_written() => {
@@ -302,6 +304,7 @@ impl Sender {
         self.output.push(&header, payload);
     }
 
+    #[inline]
     fn frame_shared(&mut self, opcode: OpCode, fin: bool, payload: &Bytes) {
         let header = self.header(opcode, fin, payload.len());
         self.output.push_shared(&header, payload);
@@ -314,6 +317,7 @@ impl Sender {
         self.output.push(&header, payload);
     }
 
+    #[inline]
     fn header(&self, opcode: OpCode, fin: bool, payload_len: usize) -> FrameHeader {
         FrameHeader {
             fin,

@@ -23,10 +23,7 @@ pub struct Row {
 impl Row {
     /// Prints the row as a line.
     pub fn print(&self) {
-        println!(
-            "{}",
-            serde_json::to_string(self).expect("a row is plain data")
-        );
+        println!("{}", serde_json::to_string(self).expect("a row is plain data"));
     }
 
     /// The median of the samples.

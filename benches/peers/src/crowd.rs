@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -18,6 +18,8 @@ pub const CORES: [u32; 2] = [0, 1];
 /// A program that serves, pinned to its core until it is dropped.
 pub struct Server {
     process: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
     pub port: u16,
 }
 
@@ -27,17 +29,34 @@ impl Server {
         let mut process = Command::new("taskset")
             .args(["-c", &CORES[1].to_string()])
             .args(program)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("taskset is there");
-        let mut line = String::new();
+        let stdin = process.stdin.take().expect("it is piped");
         let stdout = process.stdout.take().expect("it is piped");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("the server prints its port");
-        let port = line.trim().parse();
-        let port = port.unwrap_or_else(|_| panic!("{program:?} printed {line:?} for its port"));
-        Self { process, port }
+        let mut server = Self {
+            process,
+            stdin,
+            stdout: BufReader::new(stdout),
+            port: 0,
+        };
+        server.port = u16::try_from(server.number()).expect("a port");
+        server
+    }
+
+    /// The next line that it prints.
+    fn number(&mut self) -> u64 {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it is piped");
+        let number = line.trim().parse();
+        number.unwrap_or_else(|_| panic!("the server printed {line:?} for a number"))
+    }
+
+    /// How many bytes of its heap are in use, from a server that answers a line with it.
+    pub fn heap_bytes(&mut self) -> u64 {
+        self.stdin.write_all(b"\n").expect("it reads");
+        self.number()
     }
 
     /// How long its threads have run: in user space and in the kernel, where a write on the
@@ -47,7 +66,6 @@ impl Server {
     }
 
     /// The memory that it has in use.
-    #[allow(dead_code, reason = "not every program asks for it")]
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
         let status = status.expect("the server lives");
@@ -158,7 +176,6 @@ pub fn open(port: u16, path: &str, extensions: &str) -> (TcpStream, String) {
 pub const TEXT: u8 = 0x81;
 
 /// RSV1 (RFC 7692 §6).
-#[allow(dead_code, reason = "not every program compresses")]
 pub const COMPRESSED: u8 = 0x40;
 
 /// Appends a frame as a server sends it.
@@ -278,7 +295,6 @@ impl Crowd {
     }
 
     /// How many they are.
-    #[allow(dead_code, reason = "not every program asks for it")]
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -390,7 +406,7 @@ impl Options {
 #[derive(Default)]
 pub struct Table {
     rows: Vec<wsroom_peers::Row>,
-    index: HashMap<[String; 3], usize>,
+    index: HashMap<[String; 4], usize>,
 }
 
 impl Table {
@@ -403,7 +419,7 @@ impl Table {
         (unit, higher_is_better): (&str, bool),
         sample: f64,
     ) {
-        let key = [suite, workload, contestant].map(str::to_owned);
+        let key = [suite, workload, contestant, unit].map(str::to_owned);
         let index = *self.index.entry(key).or_insert_with(|| {
             self.rows.push(wsroom_peers::Row {
                 suite: suite.to_owned(),

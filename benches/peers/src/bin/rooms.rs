@@ -10,6 +10,7 @@
 //!
 //! `ws-kit` has rooms but no sockets of its own: it stands on tokio-tungstenite here.
 
+#[allow(dead_code, reason = "each program uses a part of it")]
 #[path = "../crowd.rs"]
 mod crowd;
 

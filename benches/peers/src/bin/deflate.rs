@@ -355,10 +355,10 @@ fn rounds(contestants: Vec<&Contestant>, repetitions: usize) -> Vec<&Contestant>
 
 fn report(workload: &str, contestant: &Contestant, measured: &Measured) {
     eprintln!(
-        "{workload}: {}: {:.0} k per CPU second, load busy {:.0} %",
+        "{workload}: {}: {:.0} k per CPU second, server busy {:.0} %",
         contestant.name,
         measured.per_server_second() / 1e3,
-        100.0 * measured.load_share(),
+        100.0 * measured.server_share(),
     );
 }
 

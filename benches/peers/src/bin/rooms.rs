@@ -65,11 +65,11 @@ fn main() {
                 let per_cpu = measured.per_server_second();
                 add("broadcast cpu", "deliveries/CPU second", per_cpu);
                 eprintln!(
-                    "{workload}: {}: {:.0} k/s, {:.0} k per CPU second, load busy {:.0} %",
+                    "{workload}: {}: {:.0} k/s, {:.0} k per CPU second, server busy {:.0} %",
                     contestant.name,
                     measured.per_second() / 1e3,
                     per_cpu / 1e3,
-                    100.0 * measured.load_share(),
+                    100.0 * measured.server_share(),
                 );
             }
         }

@@ -1,15 +1,17 @@
 //! permessage-deflate (RFC 7692): its parameters and its codec.
 //!
 //! `protocol` decides what is compressed and what a fault means; here are §7.2.1 (compression),
-//! §7.2.2 (decompression) and the memory of both. A message by itself borrows its state from the
-//! thread for as long as it takes, so that an idle connection holds none; with context takeover a
-//! connection keeps the window that it inflates with, and the state that it deflates with.
+//! §7.2.2 (decompression) and the memory of both. A message borrows its state from the thread for
+//! as long as it takes, so that an idle connection holds none; with context takeover a connection
+//! keeps the windows that messages may refer to.
 //!
 //! Without the feature `deflate` the same names stand here for types that have no value, so that
 //! nothing above needs to know.
 
 #[cfg(feature = "deflate")]
 mod codec;
+#[cfg(feature = "deflate")]
+mod context;
 #[cfg(not(feature = "deflate"))]
 mod off;
 #[cfg(feature = "deflate")]

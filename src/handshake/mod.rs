@@ -126,6 +126,9 @@ impl Upgrade {
     /// became of them.
     #[must_use]
     pub fn deflate(mut self, deflate: Deflate) -> Self {
+        if deflate.is_faulty() {
+            return self.or_fault(HandshakeError::WindowBits);
+        }
         self.deflate = Some(deflate);
         self
     }

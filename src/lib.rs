@@ -56,7 +56,10 @@
 
 mod agreed;
 mod close;
+#[cfg(feature = "deflate")]
 pub mod deflate;
+#[cfg(not(feature = "deflate"))]
+mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;

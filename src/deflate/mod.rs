@@ -6,7 +6,7 @@
 //! keeps the windows that messages may refer to.
 //!
 //! Without the feature `deflate` the same names stand here for types that have no value, so that
-//! nothing above needs to know.
+//! nothing above needs to know; none of them can be seen from outside then.
 
 #[cfg(feature = "deflate")]
 mod codec;
@@ -22,9 +22,7 @@ mod pool;
 #[cfg(feature = "deflate")]
 pub(crate) use codec::{Deflater, Inflater, Variants};
 #[cfg(not(feature = "deflate"))]
-pub use off::{Deflate, DeflateParams};
-#[cfg(not(feature = "deflate"))]
-pub(crate) use off::{Deflater, Inflater, Variants};
+pub(crate) use off::{Deflate, DeflateParams, Deflater, Inflater, Variants};
 #[cfg(feature = "deflate")]
 pub use params::{Deflate, DeflateParams};
 

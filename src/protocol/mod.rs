@@ -134,7 +134,7 @@ impl Connection {
             level: config.compression_level,
             threshold: config.compression_threshold,
         };
-        let deflate = agreed.deflate();
+        let deflate = agreed.deflate;
         let inflater = deflate.map(|params| Inflater::new(params, !is_client));
         let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
         Self {

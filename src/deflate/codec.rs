@@ -194,7 +194,10 @@ impl Deflater {
         (window_bits >= 9).then(|| Self {
             window_bits,
             effort,
-            context: takes_over.then(|| Context::new((1 << window_bits) - UNUSED_WINDOW)),
+            context: takes_over.then(|| {
+                let usable = (1 << window_bits) - UNUSED_WINDOW;
+                Context::new(usable.min(effort.history))
+            }),
             state: None,
         })
     }
@@ -255,6 +258,8 @@ impl Deflater {
         let mark = self.context.as_ref().map(Context::mark);
         let (mut state, known) = pool::deflate_state(self.window_bits, self.effort.level, mark);
         if let (Some(context), Known::Nothing) = (&self.context, known) {
+            #[cfg(test)]
+            tests::LOADS.with(|loads| loads.set(loads.get() + 1));
             let window = context.window().last(usize::MAX);
             for part in window.into_iter().filter(|part| !part.is_empty()) {
                 let result = state.deflate.set_dictionary(part);
@@ -385,6 +390,8 @@ fn begin(context: Option<&Context>, window_size: usize) -> Lent<InflateState> {
 
 /// Has what comes next refer to `window`, in two parts, as if it were a part of the stream.
 fn refer_to(inflate: &mut Inflate, window: [&[u8]; 2]) {
+    #[cfg(test)]
+    tests::LOADS.with(|loads| loads.set(loads.get() + 1));
     for part in window.into_iter().filter(|part| !part.is_empty()) {
         inflate
             .set_dictionary(part)
@@ -425,6 +432,8 @@ mod tests {
     thread_local! {
         /// How often something was deflated.
         pub(super) static CALLS: Cell<usize> = const { Cell::new(0) };
+        /// How often a window was loaded.
+        pub(super) static LOADS: Cell<usize> = const { Cell::new(0) };
     }
 
     const PARAMS: DeflateParams = DeflateParams {
@@ -436,6 +445,7 @@ mod tests {
     const EFFORT: Effort = Effort {
         level: 6,
         threshold: 0,
+        history: 4 << 10,
     };
 
     /// Inflates messages one after the other, whole and in single bytes, which must agree.
@@ -566,6 +576,18 @@ mod tests {
         assert!(inflate(true, &[&slow, &blocks(FINAL_BLOCKS + 100)]).is_err());
     }
 
+    /// Blocks without number that hold nothing cost no more loads of the window than their length
+    /// allows.
+    #[test]
+    fn a_flood_of_final_blocks_is_linear_work() {
+        let flood = b"\x03\x00".repeat(1 << 19);
+        let mut inflater = Inflater::new(PARAMS, false);
+        let before = LOADS.get();
+        assert!(inflater.inflate(&flood, 9).is_ok_and(|it| it.pending));
+        assert_eq!(inflater.inflate(&flood, 9).err(), Some(InvalidDeflate));
+        assert!(LOADS.get() - before <= 3 * FINAL_BLOCKS);
+    }
+
     /// A state of another connection, of another thread, or of before a prepared message.
     #[test]
     fn a_state_goes_on_only_where_it_was_left() {
@@ -596,6 +618,43 @@ mod tests {
                 inflater.finish().unwrap();
                 if i % 11 == 0 {
                     deflater.forget();
+                }
+            }
+        }
+    }
+
+    /// Whatever the thread keeps of others that are gone.
+    #[test]
+    fn the_few_connections_that_are_busy_load_no_window() {
+        for window_bits in [9, 15] {
+            let params = DeflateParams {
+                server_max_window_bits: window_bits,
+                ..PARAMS
+            };
+            for (count, are_few) in [(1, true), (4, true), (5, false)] {
+                let new = || {
+                    let deflater = Deflater::new(params, false, EFFORT).unwrap();
+                    (deflater, Inflater::new(params, false))
+                };
+                let mut pairs: Vec<_> = std::iter::repeat_with(new).take(count).collect();
+                let mut loads = [0; 2];
+                for _ in 0..100 {
+                    for (deflater, inflater) in &mut pairs {
+                        let before = LOADS.get();
+                        let message = deflater.message(b"said again and again").unwrap();
+                        let between = LOADS.get();
+                        inflater.inflate(&message, usize::MAX).unwrap();
+                        inflater.finish().unwrap();
+                        loads[0] += between - before;
+                        loads[1] += LOADS.get() - between;
+                    }
+                }
+                assert_eq!(loads[0] <= 100, are_few, "{count} of {window_bits} bits");
+                // A smaller window is always loaded, since a state follows distances beyond it.
+                if window_bits == 15 {
+                    assert_eq!(loads[1] <= 100, are_few, "{count}");
+                } else {
+                    assert!(loads[1] >= 100 * count);
                 }
             }
         }

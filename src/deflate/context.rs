@@ -73,6 +73,9 @@ impl Window {
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        if self.size == 0 {
+            return;
+        }
         let bytes = &bytes[bytes.len().saturating_sub(self.size)..];
         let (new, over) = bytes.split_at(bytes.len().min(self.size - self.bytes.len()));
         let len = self.bytes.len() + new.len();
@@ -121,6 +124,13 @@ mod tests {
             window.clear();
             assert!(window.last(10).concat().is_empty());
         }
+    }
+
+    #[test]
+    fn a_window_of_nothing_keeps_nothing() {
+        let mut window = Window::new(0);
+        window.push(b"something");
+        assert!(window.last(10).concat().is_empty());
     }
 
     #[test]

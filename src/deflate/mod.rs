@@ -36,6 +36,8 @@ pub(crate) struct Effort {
     pub(crate) level: u8,
     /// A shorter message is not compressed.
     pub(crate) threshold: usize,
+    /// How much is kept of what was sent.
+    pub(crate) history: usize,
 }
 
 /// A piece of a message, inflated.

@@ -40,28 +40,26 @@ use super::PERMESSAGE_DEFLATE;
 ///
 /// # Memory
 ///
-/// A connection keeps what messages may refer to and nothing else: of each direction with context
-/// takeover the last bytes, as many as its window has, once so many have passed; without, nothing.
-/// What it takes to compress and to inflate (some 300 KB) belongs to the thread, which keeps four
-/// of either kind for all its connections.
+/// A connection holds what messages may refer to and nothing else. What it takes to compress and to
+/// inflate (some 300 KB and 80 KB) belongs to the thread, which keeps four of either for all of its
+/// connections. In KiB, once so much has passed:
 ///
-/// | window bits | a direction | both |
+/// | bits of the window | of what it receives | of what it sends |
 /// |---|---|---|
-/// | no takeover | 0 | 0 |
-/// | 9 | 0.5 KB | 1 KB |
-/// | 10 | 1 KB | 2 KB |
-/// | 11 | 2 KB | 4 KB |
-/// | 12 | 4 KB | 8 KB |
-/// | 13 | 8 KB | 16 KB |
-/// | 14 | 16 KB | 32 KB |
-/// | 15 | 32 KB | 64 KB |
+/// | no context takeover | 0 | 0 |
+/// | 9 | 0.5 | 0.25 |
+/// | 10 | 1 | 0.75 |
+/// | 11 | 2 | 1.75 |
+/// | 12 | 4 | 3.75 |
+/// | 13 | 8 | 4 |
+/// | 14 | 16 | 4 |
+/// | 15 | 32 | 4 |
 ///
-/// While few connections are busy, each goes on with what it used last, and a large window costs
-/// nothing but this. Of many, each has to load its window for each message: that takes longer than
-/// compressing a short message if the window is the largest, and hardly matters with 12 bits, which
-/// compress nearly as well. A server for many should set
-/// [`server_max_window_bits`](Self::server_max_window_bits) and
-/// [`client_max_window_bits`](Self::client_max_window_bits).
+/// The 4 are [`Config::compression_history`](crate::Config::compression_history); with more of it,
+/// as much as the window has.
+///
+/// A server for many connections should set [`client_max_window_bits`](Self::client_max_window_bits)
+/// to 12: most of what a message repeats lies within the last 4 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deflate {
     own: Wish,

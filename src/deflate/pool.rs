@@ -47,8 +47,18 @@ pub(super) enum Known {
     All,
 }
 
-/// Boxed, since a connection that has none is to be small. What was given back last is last.
-type Pool<T> = Vec<Box<T>>;
+/// What was given back last is last.
+pub(super) struct Pool<T> {
+    kept: Vec<Kept<T>>,
+    /// How often something was given back.
+    now: u64,
+}
+
+struct Kept<T> {
+    /// Boxed, since a connection that has none is to be small.
+    state: Box<T>,
+    given_back: u64,
+}
 
 /// What a thread can keep.
 pub(super) trait Pooled: Sized {
@@ -67,9 +77,9 @@ pub(super) trait Pooled: Sized {
 }
 
 thread_local! {
-    static INFLATE: RefCell<Pool<InflateState>> = const { RefCell::new(Vec::new()) };
-    static DEFLATE: RefCell<Pool<DeflateState>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: RefCell<Pool<Scratch>> = const { RefCell::new(Vec::new()) };
+    static INFLATE: RefCell<Pool<InflateState>> = const { RefCell::new(Pool::new()) };
+    static DEFLATE: RefCell<Pool<DeflateState>> = const { RefCell::new(Pool::new()) };
+    static SCRATCH: RefCell<Pool<Scratch>> = const { RefCell::new(Pool::new()) };
 }
 
 /// A state for inflating what follows on `mark`.
@@ -117,30 +127,68 @@ pub(super) fn deflate_state(
 
 /// An empty buffer.
 pub(super) fn scratch() -> Lent<Scratch> {
-    let mut scratch = Scratch::with_pool(Vec::pop).flatten().unwrap_or_default();
+    let taken = take(None, |_: &Scratch| true);
+    let mut scratch = taken.map_or_else(Box::default, |(scratch, _)| scratch);
     scratch.len = 0;
     Lent(Some(scratch))
 }
 
-/// The state that stands at `mark`. If there is none, one that nobody wants back, then a new one,
-/// and at last the one that was not used for longest.
+/// The state that stands at `mark`, or one for another use. `None` if there is none that fits, or
+/// another may be made.
 fn take<T: Pooled>(mark: Option<Mark>, fits: impl Fn(&T) -> bool) -> Option<(Box<T>, Known)> {
     T::with_pool(|pool| {
-        if let Some(at) = mark.and_then(|_| pool.iter().rposition(|state| state.mark() == mark)) {
-            return Some((pool.remove(at), Known::All));
+        let known = mark.and_then(|_| pool.last(|state| state.mark() == mark));
+        if let Some(at) = known {
+            return Some((pool.kept.remove(at).state, Known::All));
         }
-        let free = pool
-            .iter()
-            .rposition(|state| fits(state) && state.mark().is_none());
-        let at = match free {
-            Some(at) => at,
-            None if pool.len() < T::KEPT => return None,
-            None => pool.iter().position(|state| fits(state))?,
-        };
-        Some((pool.remove(at), Known::Nothing))
+        let at = pool.unwanted(fits)?;
+        Some((pool.kept.remove(at).state, Known::Nothing))
     })
     .flatten()
 }
+
+impl<T: Pooled> Pool<T> {
+    const fn new() -> Self {
+        Self {
+            kept: Vec::new(),
+            now: 0,
+        }
+    }
+
+    fn last(&self, is_meant: impl Fn(&T) -> bool) -> Option<usize> {
+        self.kept.iter().rposition(|kept| is_meant(&kept.state))
+    }
+
+    /// A state that nobody wants back; or, if there are as many as are kept, the oldest that fits,
+    /// unless there is one of another kind that has not been used for long and makes room.
+    fn unwanted(&self, fits: impl Fn(&T) -> bool) -> Option<usize> {
+        let free = self.last(|state| fits(state) && state.mark().is_none());
+        if free.is_some() || self.kept.len() < T::KEPT {
+            return free;
+        }
+        let oldest = self.kept.first()?;
+        let is_stale = self.now - oldest.given_back > STALE;
+        if is_stale && !fits(&oldest.state) {
+            return None;
+        }
+        self.kept.iter().position(|kept| fits(&kept.state))
+    }
+
+    /// Keeps what is given back. What was kept longest goes.
+    fn keep(&mut self, state: Box<T>) -> Option<Box<T>> {
+        self.now += 1;
+        let is_full = self.kept.len() >= T::KEPT;
+        let oldest = is_full.then(|| self.kept.remove(0).state);
+        self.kept.push(Kept {
+            state,
+            given_back: self.now,
+        });
+        oldest
+    }
+}
+
+/// After so many uses of others, a state is not in use.
+const STALE: u64 = 64;
 
 impl InflateState {
     /// Says where it stands, for whoever has the same mark.
@@ -225,14 +273,10 @@ impl<T: Pooled> Drop for Lent<T> {
         let Some(lent) = self.0.take() else {
             return;
         };
-        // A thread that ends has no pool any more; then it is freed. What was kept longest goes,
-        // so that what is asked for now is what is there.
+        // A thread that ends has no pool any more; then it is freed. What leaves the pool is freed
+        // when it is not borrowed any more.
         if lent.is_kept() {
-            let _ = T::with_pool(|pool| {
-                let oldest = (pool.len() >= T::KEPT).then(|| pool.remove(0));
-                pool.push(lent);
-                oldest
-            });
+            let _ = T::with_pool(|pool| pool.keep(lent));
         }
     }
 }

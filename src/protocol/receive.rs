@@ -47,7 +47,7 @@ pub(super) struct Receiver {
     /// A message of which not all frames have come whole.
     message: Option<Assembly>,
     /// Inflates compressed messages, if that was agreed on.
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
 }
 
 /// The part of a frame that has not come yet.
@@ -83,7 +83,7 @@ enum Kind {
 }
 
 impl Receiver {
-    pub(super) fn new(masked: bool, inflater: Option<Inflater>) -> Self {
+    pub(super) fn new(masked: bool, inflater: Option<Box<Inflater>>) -> Self {
         Self {
             masked,
             delivery: Delivery::Messages,

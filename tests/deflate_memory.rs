@@ -39,7 +39,7 @@ fn an_idle_connection_without_context_takeover_holds_no_state() {
 fn a_connection_with_context_takeover_holds_the_windows_that_were_agreed_on() {
     eprintln!("bits, bytes to receive, to send, both, after one short message");
     for window_bits in 9..=15 {
-        // As many as leave the thread all the states that it keeps.
+        // As many as leave the thread all the states that it keeps, and no others.
         drop([(); 8].map(|()| used(Role::Server, window_bits, true)));
         let window = 1 << window_bits;
         let before = held(|_| {}, window_bits);
@@ -61,9 +61,12 @@ fn a_connection_with_context_takeover_holds_the_windows_that_were_agreed_on() {
         assert_eq!(received - before, window);
         let history = window.min(4 * KIB);
         assert!(sent - before <= history, "{sent}");
-        assert!(both_live <= window + history + KIB / 2, "{both_live}");
+        assert!(
+            both_live - before <= window + history + KIB / 2,
+            "{both_live}"
+        );
         assert!(short - before <= 512, "{short}");
-        assert!(before <= 64, "{before}");
+        assert!(before <= 256, "{before}");
 
         // Who only gets broadcasts has nothing to refer to.
         let prepared = PreparedMessage::new(text(1000));
@@ -83,19 +86,17 @@ fn a_connection_with_context_takeover_holds_the_windows_that_were_agreed_on() {
 fn a_connection_holds_as_much_of_what_it_sent_as_it_is_told_to() {
     for (history, held) in [(0, 0), (100, 100), (usize::MAX, (32 << 10) - 262)] {
         let config = Config::default().compression_history(history);
+        let mut connections = Vec::with_capacity(12);
         // The others have the thread keep all the states that it keeps.
-        let mut last = 0;
-        let mut connections = Vec::with_capacity(6);
-        for _ in 0..6 {
+        for i in 0..12 {
+            let mut sender = connection(Role::Server, params(15, true), config);
             let ((), _, live) = measured(|| {
-                let mut sender = connection(Role::Server, params(15, true), config);
                 sender.send(text(40_000)).unwrap();
                 written(&mut sender);
-                connections.push(sender);
             });
-            last = live;
+            assert!(i < 11 || live == held, "{live}");
+            connections.push(sender);
         }
-        assert_eq!(last, held);
     }
 }
 

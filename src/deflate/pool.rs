@@ -188,7 +188,7 @@ impl<T: Pooled> Pool<T> {
 }
 
 /// After so many uses of others, a state is not in use.
-const STALE: u64 = 64;
+const STALE: u64 = 16;
 
 impl InflateState {
     /// Says where it stands, for whoever has the same mark.

@@ -1,5 +1,7 @@
 //! What the programs of this package share: the rows that they print.
 
+pub mod sockets;
+
 use serde::{Deserialize, Serialize};
 
 /// One figure of one contestant in one workload, as one line of JSON on standard output.
@@ -23,7 +25,10 @@ pub struct Row {
 impl Row {
     /// Prints the row as a line.
     pub fn print(&self) {
-        println!("{}", serde_json::to_string(self).expect("a row is plain data"));
+        println!(
+            "{}",
+            serde_json::to_string(self).expect("a row is plain data")
+        );
     }
 
     /// The median of the samples.

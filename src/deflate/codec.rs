@@ -60,8 +60,8 @@ pub(super) struct Ring {
 /// §7.2.1, §7.2.2: what a sender takes off the end of a message, and a receiver puts back.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The tail and a byte that is not to be used: who stops before it stands between two blocks.
-const TAIL_AND_ONE: [u8; 5] = [0, 0, 0xff, 0xff, 0];
+/// An empty block, beginning with a byte. Behind a block that ended inside of one it is not.
+const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// From 2^9 to 2^15: zlib makes a window of 512 bytes where 256 are asked for.
 const WINDOW_SIZES: usize = 7;
@@ -164,15 +164,8 @@ impl Inflater {
         let InflateState { inflate, ring, .. } = &mut *state;
         // What ends with a final block, or is empty, is complete without the tail.
         if !was_between_streams {
-            let before = (inflate.total_in(), inflate.total_out());
-            // It stops where a block ends.
-            let result = inflate.decompress(&TAIL_AND_ONE, &mut [0], InflateFlush::Block);
-            let is_complete = matches!(result, Ok(Status::Ok))
-                && inflate.total_in() - before.0 == TAIL.len() as u64
-                && inflate.total_out() == before.1;
-            if !is_complete {
-                return Err(InvalidDeflate);
-            }
+            ends_block(inflate, &TAIL)?;
+            ends_block(inflate, &EMPTY)?;
         }
         if let Some(context) = &mut self.context {
             for part in ring.last(self.window_size) {
@@ -388,6 +381,23 @@ fn begin(context: Option<&Context>, window_size: usize) -> Lent<InflateState> {
     state
 }
 
+/// Inflates `bytes`, which have to end a block, and to give nothing.
+fn ends_block(inflate: &mut Inflate, bytes: &[u8]) -> Result<(), InvalidDeflate> {
+    // It stops where a block ends, so that the last byte is not used.
+    let mut input = [0; 6];
+    input[..bytes.len()].copy_from_slice(bytes);
+    let before = (inflate.total_in(), inflate.total_out());
+    let result = inflate.decompress(&input[..=bytes.len()], &mut [0], InflateFlush::Block);
+    let is_complete = matches!(result, Ok(Status::Ok))
+        && inflate.total_in() - before.0 == bytes.len() as u64
+        && inflate.total_out() == before.1;
+    if is_complete {
+        Ok(())
+    } else {
+        Err(InvalidDeflate)
+    }
+}
+
 /// Has what comes next refer to `window`, in two parts, as if it were a part of the stream.
 fn refer_to(inflate: &mut Inflate, window: [&[u8]; 2]) {
     #[cfg(test)]
@@ -544,6 +554,48 @@ mod tests {
                 "{payload:x?}"
             );
         }
+    }
+
+    /// §7.2.2: a header that the tail goes on with, so that its last byte ends a block and begins
+    /// another.
+    #[test]
+    fn a_message_whose_tail_ends_a_block_inside_a_byte_is_invalid() {
+        let mut bits = Vec::new();
+        let mut put = |value: u32, count: u32| bits.extend((0..count).map(|i| value >> i & 1));
+        // A dynamic block with 286 and 7 codes.
+        put(0b100, 3);
+        put(286 - 257, 5);
+        put(7 - 1, 5);
+        put(18 - 4, 4);
+        // In it 0 means the length 0, 01 the length 1, and 11 with three bits 3 to 10 zeros.
+        let order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1];
+        for symbol in order {
+            let len = match symbol {
+                0 => 1,
+                1 | 17 => 2,
+                _ => 0,
+            };
+            put(len, 3);
+        }
+        put(0b01, 2);
+        (0..18).for_each(|_| put(0b11111, 5));
+        (0..75).for_each(|_| put(0, 1));
+        put(0b01, 2);
+        // What is left are 36 zeros: 16 bits of the tail that are 0, 10 that are 1, and one more,
+        // which means that the block ends.
+        assert_eq!(bits.len() % 8, 0);
+        let byte = |bits: &[u32]| {
+            bits.iter()
+                .rev()
+                .fold(0, |byte, &bit| byte << 1 | bit as u8)
+        };
+        let payload: Vec<u8> = bits.chunks(8).map(byte).collect();
+        let mut inflater = Inflate::new(false, 15);
+        let input = [&payload[..], &TAIL].concat();
+        let result = inflater.decompress(&input, &mut [0], InflateFlush::Block);
+        assert_eq!(result, Ok(Status::Ok));
+        assert_eq!(inflater.total_in() as usize, input.len());
+        assert_eq!(inflate(false, &[&payload]), Err(InvalidDeflate));
     }
 
     /// §7.2.3.4: final blocks, each with the window that is there.

@@ -9,8 +9,11 @@ use std::hint::black_box;
 
 use bytes::Buf;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use wsroom::deflate::DeflateParams;
 use wsroom::{Agreed, Config, Connection, Event, Message, PreparedMessage, Role};
+use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 const SIZES: [usize; 3] = [256, 1 << 10, 16 << 10];
 
@@ -70,6 +73,90 @@ fn receive(c: &mut Criterion) {
     }
 }
 
+/// What the codec takes by itself, with one buffer for all messages: the other rows have frames,
+/// masks, messages of their own and the window besides.
+fn codec(c: &mut Criterion) {
+    let mut group = c.benchmark_group("codec_alone");
+    for size in SIZES {
+        let messages = messages(size);
+        let mut buffer = vec![0; 2 * size + 64];
+        let mut deflate = Deflate::new(6, false, 15);
+        group.throughput(common::throughput(count(size), size));
+        group.bench_function(BenchmarkId::new("compress_level_6_takeover", size), |b| {
+            b.iter(|| {
+                for message in &messages {
+                    let result =
+                        deflate.compress(message.as_bytes(), &mut buffer, DeflateFlush::SyncFlush);
+                    black_box(result).expect("there is room");
+                }
+            });
+        });
+        let mut deflate = Deflate::new(6, false, 15);
+        let payloads: Vec<_> = messages
+            .iter()
+            .map(|message| {
+                let before = deflate.total_out();
+                deflate
+                    .compress(message.as_bytes(), &mut buffer, DeflateFlush::SyncFlush)
+                    .expect("there is room");
+                buffer[..(deflate.total_out() - before) as usize].to_vec()
+            })
+            .collect();
+        let mut inflate = Inflate::new(false, 15);
+        group.bench_function(BenchmarkId::new("inflate_takeover", size), |b| {
+            b.iter(|| {
+                // The first of them refers to nothing.
+                inflate.reset(false);
+                for payload in &payloads {
+                    let result = inflate.decompress(payload, &mut buffer, InflateFlush::NoFlush);
+                    black_box(result).expect("it was compressed");
+                }
+            });
+        });
+    }
+}
+
+/// One connection of many sends a message: what it keeps is loaded each time.
+fn many(c: &mut Criterion) {
+    let mut group = c.benchmark_group("compress_on_1000");
+    for size in [256, 1 << 10] {
+        let messages = messages(size);
+        for (window_bits, history) in [(9, 4 << 10), (12, 4 << 10), (15, 4 << 10), (15, 32 << 10)] {
+            let config = Config::default().compression_history(history);
+            let params = DeflateParams {
+                server_max_window_bits: window_bits,
+                ..params(true)
+            };
+            let agreed = Agreed::default().with_deflate(params);
+            let server = || Connection::new(Role::Server, agreed.clone(), config);
+            let mut servers: Vec<_> = std::iter::repeat_with(server).take(1000).collect();
+            let mut turn = 0;
+            let mut send = |server: &mut Connection| {
+                turn += 1;
+                let message = messages[turn % messages.len()].clone();
+                server.send(message).expect("it is open");
+                let len = server.output_len();
+                server.output().advance(len);
+                len
+            };
+            // Until each has as much as it keeps.
+            let rounds = (1 << window_bits) / size + 2;
+            for _ in 0..rounds {
+                for server in &mut servers {
+                    send(server);
+                }
+            }
+            let len: usize = servers.iter_mut().map(&mut send).sum();
+            let name = format!("{window_bits}_bits_{history}_kept");
+            eprintln!("{name}, {size}: {} bytes", len / servers.len());
+            group.throughput(common::throughput(servers.len(), size));
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| servers.iter_mut().map(&mut send).sum::<usize>());
+            });
+        }
+    }
+}
+
 /// One message to a hundred members.
 fn broadcast(c: &mut Criterion) {
     let mut group = c.benchmark_group("prepared_to_100");
@@ -102,13 +189,17 @@ const fn name(takes_over: bool) -> &'static str {
 }
 
 fn connection(role: Role, takes_over: bool, config: Config) -> Connection {
-    let params = DeflateParams {
+    let agreed = Agreed::default().with_deflate(params(takes_over));
+    Connection::new(role, agreed, config)
+}
+
+const fn params(takes_over: bool) -> DeflateParams {
+    DeflateParams {
         server_no_context_takeover: !takes_over,
         client_no_context_takeover: !takes_over,
         server_max_window_bits: 15,
         client_max_window_bits: 15,
-    };
-    Connection::new(role, Agreed::default().with_deflate(params), config)
+    }
 }
 
 fn wire(server: &mut Connection, messages: &[Message]) -> Vec<u8> {
@@ -133,11 +224,9 @@ fn receive_all(client: &mut Connection, mut input: &mut [u8]) -> usize {
 
 /// Entries of a feed, as they are sent by chats and games.
 fn messages(size: usize) -> Vec<Message> {
-    let mut seed = 1_u32;
-    let mut next = |below: u32| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 8) % below
-    };
+    // A good source: of a weak one, the repetitions would be found.
+    let mut random = StdRng::seed_from_u64(1);
+    let mut next = |below: u32| random.random_range(0..below);
     let words = [
         "hello", "room", "anyone", "there", "yes", "the", "match", "begins", "now", "wait", "who",
         "has", "seen", "it", "last", "night",
@@ -167,5 +256,5 @@ fn messages(size: usize) -> Vec<Message> {
         .collect()
 }
 
-criterion_group!(benches, send, receive, broadcast);
+criterion_group!(benches, send, receive, codec, many, broadcast);
 criterion_main!(benches);

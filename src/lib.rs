@@ -40,7 +40,8 @@
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
-//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`.
+//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`. The extractor
+//! for axum names `deflate::Deflate`.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
 //! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without
@@ -57,7 +58,10 @@
 mod agreed;
 mod buffer;
 mod close;
+#[cfg(feature = "deflate")]
 pub mod deflate;
+#[cfg(not(feature = "deflate"))]
+mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;

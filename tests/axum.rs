@@ -29,6 +29,32 @@ use wsroom::net::axum::{UpgradedSocket, WebSocketUpgrade};
 use wsroom::net::connect_with;
 use wsroom::{CloseCode, Config, Error, HandshakeError, Hub, Message, Upgrade};
 
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn compression_is_agreed_on_if_it_is_allowed() {
+    use wsroom::deflate::Deflate;
+
+    let route = any(|ws: WebSocketUpgrade| async move {
+        let deflate = Deflate::default().server_max_window_bits(12);
+        ws.deflate(deflate)
+            .on_upgrade(|mut socket| async move { socket.send("said again ".repeat(100)).await })
+    });
+    let address = serve(Router::new().route("/", route)).await;
+    let url = format!("ws://{address}/");
+    for (offer, expected) in [
+        (Upgrade::default().deflate(Deflate::default()), Some(12)),
+        (Upgrade::default(), None),
+    ] {
+        let connected = connect_with(&url, &offer, Config::default()).await;
+        let (mut ours, response) = connected.unwrap();
+        let answer = response.headers().get("sec-websocket-extensions");
+        let bits = answer.map(|answer| answer == "permessage-deflate; server_max_window_bits=12");
+        assert_eq!(bits, expected.map(|_| true));
+        let said = ours.recv().await.unwrap();
+        assert_eq!(said, Some(Message::from("said again ".repeat(100))));
+    }
+}
+
 #[tokio::test]
 async fn the_servers_preference_chooses_the_subprotocol() {
     let route = any(|ws: WebSocketUpgrade| async move {

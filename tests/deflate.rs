@@ -11,6 +11,8 @@ mod common {
     pub(crate) mod table;
 }
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use common::deflate::{connection, params};
 use common::events::{Outcome, OwnedEvent, receive};
@@ -298,6 +300,51 @@ fn the_limit_holds_for_what_is_inflated() {
             }
         }
     }
+}
+
+/// §10.4 for time: blocks that hold nothing, or little, take time for their own length only.
+#[test]
+fn a_flood_of_small_blocks_is_linear_work() {
+    // Ten bits each: not final, fixed codes, the end.
+    let fixed = [0x02, 0x08, 0x20, 0x80, 0x00];
+    // As many final blocks as a message may have.
+    let padded = [&b"\x00\x39\x00\xc6\xff"[..], &[7; 57], b"\x03\x00"].concat();
+    let with_output = [
+        &b"\x00\x38\x00\xc7\xff"[..],
+        &[7; 56],
+        b"\x01\x01\x00\xfe\xff!",
+    ]
+    .concat();
+    for (block, len) in [
+        (&b"\x00\x00\x00\xff\xff"[..], 0),
+        (&b"\x00\x01\x00\xfe\xff!"[..], 1),
+        (&fixed, 0),
+        (&padded, 57),
+        (&with_output, 57),
+    ] {
+        let [short, long] = [16 << 10, 1 << 20].map(|size| {
+            let count = size / block.len();
+            let payload = [&block.repeat(count)[..], &[0]].concat();
+            let wire = frame_to(Role::Server, 0xc2, &payload);
+            let times = [(); 3].map(|()| {
+                let mut server = connection(Role::Server, params(15, true), all());
+                let begin = Instant::now();
+                let outcomes = receive(&mut server, [&wire[..]]);
+                let time = begin.elapsed();
+                assert_eq!(outcomes.iter().map(len_of).sum::<usize>(), len * count);
+                assert!(outcomes.iter().all(Result::is_ok));
+                time
+            });
+            times.into_iter().min().unwrap()
+        });
+        // 64 times as long; it would be 4096 times the work if each block were as much as all.
+        assert!(long < 1000 * short, "{block:x?}: {short:?}, {long:?}");
+    }
+    // More final blocks than that are not waited for.
+    let wire = frame_to(Role::Server, 0xc2, &b"\x03\x00".repeat(256 << 10));
+    let mut server = connection(Role::Server, params(15, true), all());
+    let outcomes = receive(&mut server, [&wire[..2000]]);
+    assert_eq!(outcomes, [Err(ProtocolError::InvalidDeflate)]);
 }
 
 /// §7.1.2.1: how far back a message may refer to those before it.

@@ -47,7 +47,8 @@ fn an_idle_connection_is_small() {
         .unwrap();
     runtime.block_on(async {
         let mut sockets = Vec::with_capacity(CONNECTIONS + 1);
-        let socket = each(async || sockets.push(idle_socket().await)).await;
+        let plain = || idle_socket(Agreed::default(), frames());
+        let socket = each(async || sockets.push(plain().await)).await;
         let mut sessions = Vec::with_capacity(CONNECTIONS + 1);
         let session = each(async || sessions.push(idle_session().await)).await;
         // From the handshake on in one task, as a server has it.
@@ -57,6 +58,57 @@ fn an_idle_connection_is_small() {
         assert!(session <= 3 << 10, "{session}");
         assert!(task <= 3 << 10, "{task}");
     });
+    drop(runtime);
+    #[cfg(feature = "deflate")]
+    compressing_connections_are_small();
+}
+
+/// Without context takeover no more than without compression, with it what was agreed on.
+#[cfg(feature = "deflate")]
+fn compressing_connections_are_small() {
+    use bytes::Buf;
+    use wsroom::Connection;
+    use wsroom::deflate::DeflateParams;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (window_bits, takes_over, windows) in [
+        (15, false, 0),
+        (9, true, 512 + 250),
+        (12, true, 2 * (4 << 10) - 262),
+        (15, true, (32 << 10) + (4 << 10)),
+    ] {
+        let params = DeflateParams {
+            server_no_context_takeover: !takes_over,
+            client_no_context_takeover: !takes_over,
+            server_max_window_bits: window_bits,
+            client_max_window_bits: window_bits,
+        };
+        let agreed = Agreed::default().with_deflate(params);
+        let mut client = Connection::new(Role::Client, agreed.clone(), Config::default());
+        for len in [200, 40_000, 1000] {
+            let message: String = (0..len / 5)
+                .map(|i| format!("{:5}", i * i % 9973))
+                .collect();
+            client.send(message).unwrap();
+        }
+        let output = client.output();
+        let frames: &'static [u8] = output.copy_to_bytes(output.remaining()).to_vec().leak();
+        // As many as have the thread keep all the states that it keeps, and no others.
+        let mut sockets = Vec::with_capacity(20);
+        for _ in 0..10 {
+            sockets.push(runtime.block_on(idle_socket(agreed.clone(), frames)));
+        }
+        let before = HELD.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            sockets.push(runtime.block_on(idle_socket(agreed.clone(), frames)));
+        }
+        let socket = (HELD.load(Ordering::Relaxed) - before) / 10;
+        println!("idle with a window of {window_bits} bits, takeover {takes_over}: {socket} bytes");
+        assert!(socket <= windows + 1280, "{socket}");
+    }
 }
 
 /// What each call leaves held, once all tasks wait.
@@ -79,11 +131,11 @@ async fn settle() {
 }
 
 /// A server that has taken and sent messages and waits in `recv`.
-async fn idle_socket() -> Box<WebSocket<Script>> {
+async fn idle_socket(agreed: Agreed, frames: &'static [u8]) -> Box<WebSocket<Script>> {
     let mut socket = Box::new(WebSocket::new(
-        Script(frames()),
+        Script(frames),
         Role::Server,
-        Agreed::default(),
+        agreed,
         Config::default(),
         &[],
     ));

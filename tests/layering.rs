@@ -35,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "outbox",
             "buffer",
             "agreed",
+            "deflate::Deflate",
             "message",
             "close",
             "error",

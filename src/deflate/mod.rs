@@ -1,15 +1,17 @@
 //! permessage-deflate (RFC 7692): its parameters and its codec.
 //!
 //! `protocol` decides what is compressed and what a fault means; here are §7.2.1 (compression),
-//! §7.2.2 (decompression) and the memory of both. A message by itself borrows its state from the
-//! thread for as long as it takes, so that an idle connection holds none; with context takeover a
-//! connection keeps the window that it inflates with, and the state that it deflates with.
+//! §7.2.2 (decompression) and the memory of both. A message borrows its state from the thread for
+//! as long as it takes, so that an idle connection holds none; with context takeover a connection
+//! keeps the windows that messages may refer to.
 //!
 //! Without the feature `deflate` the same names stand here for types that have no value, so that
-//! nothing above needs to know.
+//! nothing above needs to know; none of them can be seen from outside then.
 
 #[cfg(feature = "deflate")]
 mod codec;
+#[cfg(feature = "deflate")]
+mod context;
 #[cfg(not(feature = "deflate"))]
 mod off;
 #[cfg(feature = "deflate")]
@@ -20,9 +22,7 @@ mod pool;
 #[cfg(feature = "deflate")]
 pub(crate) use codec::{Deflater, Inflater, Variants};
 #[cfg(not(feature = "deflate"))]
-pub use off::{Deflate, DeflateParams};
-#[cfg(not(feature = "deflate"))]
-pub(crate) use off::{Deflater, Inflater, Variants};
+pub(crate) use off::{Deflate, DeflateParams, Deflater, Inflater, Variants};
 #[cfg(feature = "deflate")]
 pub use params::{Deflate, DeflateParams};
 
@@ -36,6 +36,8 @@ pub(crate) struct Effort {
     pub(crate) level: u8,
     /// A shorter message is not compressed.
     pub(crate) threshold: usize,
+    /// How much is kept of what was sent.
+    pub(crate) history: usize,
 }
 
 /// A piece of a message, inflated.

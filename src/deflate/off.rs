@@ -7,11 +7,11 @@ use super::{Effort, Inflated, InvalidDeflate};
 
 /// The parameters of a compression that cannot have been agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeflateParams {}
+pub(crate) enum DeflateParams {}
 
 /// What a side could ask for about compression: nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deflate {}
+pub(crate) enum Deflate {}
 
 impl Deflate {
     pub(crate) const fn offers(&self) -> String {

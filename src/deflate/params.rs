@@ -37,11 +37,36 @@ use super::PERMESSAGE_DEFLATE;
 /// assert_eq!(agreed.deflate().map(|params| params.server_max_window_bits), Some(10));
 /// # Ok::<(), wsroom::HandshakeError>(())
 /// ```
+///
+/// # Memory
+///
+/// A connection holds what messages may refer to and nothing else. What it takes to compress and to
+/// inflate (some 300 KB and 80 KB) belongs to the thread, which keeps four of either for all of its
+/// connections. In KiB, once so much has passed:
+///
+/// | bits of the window | of what it receives | of what it sends |
+/// |---|---|---|
+/// | no context takeover | 0 | 0 |
+/// | 9 | 0.5 | 0.25 |
+/// | 10 | 1 | 0.75 |
+/// | 11 | 2 | 1.75 |
+/// | 12 | 4 | 3.75 |
+/// | 13 | 8 | 4 |
+/// | 14 | 16 | 4 |
+/// | 15 | 32 | 4 |
+///
+/// The 4 are [`Config::compression_history`](crate::Config::compression_history); with more of it,
+/// as much as the window has.
+///
+/// A server for many connections should set [`client_max_window_bits`](Self::client_max_window_bits)
+/// to 12: most of what a message repeats lies within the last 4 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deflate {
     own: Wish,
     /// Offered after `own`, in this order.
     fallbacks: Vec<Wish>,
+    /// Whether a window was set that cannot be had.
+    is_faulty: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +115,7 @@ impl Default for Deflate {
                 client_window_is_open: true,
             },
             fallbacks: Vec::new(),
+            is_faulty: false,
         }
     }
 }
@@ -110,19 +136,28 @@ impl Deflate {
         self
     }
 
-    /// The server's window is at most two to the power of `bits` (§7.1.2.1): 9 to 15, and what is
-    /// outside counts as the nearest of these.
+    /// The server's window is at most two to the power of `bits`, 9 to 15 (§7.1.2.1).
+    ///
+    /// Another number is an error of [`Upgrade::offer`](crate::Upgrade::offer) and
+    /// [`Upgrade::accept`](crate::Upgrade::accept): [`WindowBits`](crate::HandshakeError). So is 8,
+    /// which the RFC has, but which few can compress with.
     #[must_use]
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
-        self.own.server_max_window_bits = bits.clamp(MIN_BITS, MAX_BITS);
+        self.is_faulty |= !(MIN_BITS..=MAX_BITS).contains(&bits);
+        self.own.server_max_window_bits = bits;
         self
     }
 
-    /// The client's window is at most two to the power of `bits` (§7.1.2.2): 9 to 15, and what is
-    /// outside counts as the nearest of these. A server can ask this only of a client that lets it.
+    /// The client's window is at most two to the power of `bits`, 9 to 15 (§7.1.2.2). Another number
+    /// is an error, as of [`server_max_window_bits`](Self::server_max_window_bits).
+    ///
+    /// A server can ask this only of a client whose offer has this parameter, as that of all
+    /// browsers has. Of another it asks to compress each message by itself, which it may always ask:
+    /// then it holds no window at all, and never more than was set here.
     #[must_use]
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
-        self.own.client_max_window_bits = bits.clamp(MIN_BITS, MAX_BITS);
+        self.is_faulty |= !(MIN_BITS..=MAX_BITS).contains(&bits);
+        self.own.client_max_window_bits = bits;
         self
     }
 
@@ -139,7 +174,13 @@ impl Deflate {
     pub fn or(mut self, fallback: Self) -> Self {
         self.fallbacks.push(fallback.own);
         self.fallbacks.extend(fallback.fallbacks);
+        self.is_faulty |= fallback.is_faulty;
         self
+    }
+
+    /// Whether a window was set that cannot be had.
+    pub(crate) const fn is_faulty(&self) -> bool {
+        self.is_faulty
     }
 
     /// The offers of a client, in order of preference (§5.1).
@@ -174,12 +215,19 @@ impl Deflate {
         if asked.is_some() || server_bits < MAX_BITS {
             answer.server_max_window_bits = Some(Some(server_bits));
         }
-        // §7.1.2.2: the client's window is limited only if it offers that.
-        if let Some(limit) = offer.client_max_window_bits {
-            let bits = limit.unwrap_or(MAX_BITS).min(wish.client_max_window_bits);
-            if bits < MAX_BITS {
-                answer.client_max_window_bits = Some(Some(bits));
+        // §7.1.2.2: the client's window is limited only if it offers that. §7.1.1.2: that it takes
+        // no context over can be asked of any client, and then there is no window to keep.
+        match offer.client_max_window_bits {
+            Some(limit) => {
+                let bits = limit.unwrap_or(MAX_BITS).min(wish.client_max_window_bits);
+                if bits < MAX_BITS {
+                    answer.client_max_window_bits = Some(Some(bits));
+                }
             }
+            None if wish.client_max_window_bits < MAX_BITS => {
+                answer.client_no_context_takeover = true;
+            }
+            None => {}
         }
         Some((answer.encode(), answer.agreed()))
     }
@@ -388,7 +436,11 @@ mod tests {
                 &[("client_no_context_takeover", None)],
                 "permessage-deflate; client_no_context_takeover",
             ),
-            (&small, &[], "permessage-deflate; server_max_window_bits=11"),
+            (
+                &small,
+                &[],
+                "permessage-deflate; client_no_context_takeover; server_max_window_bits=11",
+            ),
             (
                 &small,
                 &[

@@ -164,7 +164,7 @@ impl Offer {
         }
         let mut agreed = Agreed::default();
         if let Some(params) = self.chosen_deflate(headers)? {
-            agreed = agreed.with_deflate(params);
+            agreed.deflate = Some(params);
         }
         if let Some(protocol) = self.chosen_protocol(headers)? {
             agreed = agreed.with_protocol(protocol);

@@ -144,6 +144,8 @@ pub enum HandshakeError {
     ReservedHeader,
     /// A subprotocol to be offered or accepted is not a token, or named twice (§4.1).
     ProtocolName,
+    /// The bits of a window for compression are not 9 to 15 (RFC 7692 §7.1.2).
+    WindowBits,
 }
 
 impl HandshakeError {
@@ -242,7 +244,8 @@ impl HandshakeError {
             | Self::HeaderName
             | Self::HeaderValue
             | Self::ReservedHeader
-            | Self::ProtocolName => (StatusCode::INTERNAL_SERVER_ERROR, Extra::None),
+            | Self::ProtocolName
+            | Self::WindowBits => (StatusCode::INTERNAL_SERVER_ERROR, Extra::None),
         }
     }
 }
@@ -315,6 +318,7 @@ impl fmt::Display for HandshakeError {
             Self::HeaderValue => "control character in the value of an additional header",
             Self::ReservedHeader => "additional header is one that the handshake sets",
             Self::ProtocolName => "subprotocol to be spoken is not a token or is repeated",
+            Self::WindowBits => "bits of a window for compression are not 9 to 15",
         })
     }
 }

@@ -34,6 +34,8 @@
 //! ```
 
 mod client;
+#[cfg(feature = "deflate")]
+mod compression;
 mod error;
 mod headers;
 mod http1;
@@ -119,17 +121,6 @@ impl Default for Upgrade {
 }
 
 impl Upgrade {
-    /// Asks for permessage-deflate (RFC 7692), or allows it as a server. Not done by default, and
-    /// only possible with the feature `deflate`.
-    ///
-    /// See [`Deflate`] for the parameters, and [`Agreed::deflate`](crate::Agreed::deflate) for what
-    /// became of them.
-    #[must_use]
-    pub fn deflate(mut self, deflate: Deflate) -> Self {
-        self.deflate = Some(deflate);
-        self
-    }
-
     /// Sets the subprotocols that this side speaks, in its order of preference (§1.9). None by
     /// default.
     ///

@@ -93,7 +93,7 @@ impl Upgrade {
         }
         if let Some((chosen, params)) = deflate {
             answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&chosen)?);
-            agreed = agreed.with_deflate(params);
+            agreed.deflate = Some(params);
         }
         answer.extend(self.headers.clone());
         Ok((response, agreed))

@@ -96,7 +96,7 @@ use crate::protocol::Config;
 #[must_use = "the request is refused unless `on_upgrade` is returned"]
 pub struct WebSocketUpgrade {
     request: Request<()>,
-    upgrade: Upgrade,
+    pub(super) upgrade: Upgrade,
     config: Config,
     on_failed_upgrade: Option<FailedUpgrade>,
 }

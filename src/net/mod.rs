@@ -17,6 +17,8 @@
 
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(all(feature = "axum", feature = "deflate"))]
+mod axum_deflate;
 mod client;
 mod driver;
 mod error;

@@ -133,10 +133,12 @@ impl Connection {
         let effort = Effort {
             level: config.compression_level,
             threshold: config.compression_threshold,
+            history: config.compression_history,
         };
-        let deflate = agreed.deflate();
-        let inflater = deflate.map(|params| Inflater::new(params, !is_client));
-        let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
+        let deflate = agreed.deflate;
+        let inflater = deflate.map(|params| Box::new(Inflater::new(params, !is_client)));
+        let deflater =
+            deflate.and_then(|params| Deflater::new(params, is_client, effort).map(Box::new));
         Self {
             role,
             receiver: Receiver::new(!is_client, &config, inflater),

@@ -54,7 +54,7 @@ pub(super) struct Receiver {
     /// A message of which not all frames have come whole.
     message: Option<Assembly>,
     /// Inflates compressed messages, if that was agreed on.
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
 }
 
 /// The first byte of a frame that is a whole message, not compressed.
@@ -94,7 +94,7 @@ enum Kind {
 }
 
 impl Receiver {
-    pub(super) fn new(masked: bool, config: &Config, inflater: Option<Inflater>) -> Self {
+    pub(super) fn new(masked: bool, config: &Config, inflater: Option<Box<Inflater>>) -> Self {
         // A header of the short way tells no more than 65535.
         let whole_limit = match config.max_fragments {
             0 => 0,

@@ -62,7 +62,7 @@ pub(super) struct Sender {
     fragments: Option<Fragments>,
     pongs: Pongs,
     /// Compresses messages, if that was agreed on.
-    deflater: Option<Deflater>,
+    deflater: Option<Box<Deflater>>,
 }
 
 /// The Pongs that wait to be written.
@@ -91,7 +91,7 @@ enum MaskKeys {
 }
 
 impl Sender {
-    pub(super) fn new(masked: bool, deflater: Option<Deflater>) -> Self {
+    pub(super) fn new(masked: bool, deflater: Option<Box<Deflater>>) -> Self {
         Self {
             keys: if masked {
                 MaskKeys::Random

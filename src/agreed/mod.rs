@@ -1,5 +1,8 @@
 //! What an opening handshake negotiated, on its way from `handshake` to `protocol`.
 
+#[cfg(feature = "deflate")]
+mod compression;
+
 use crate::deflate::DeflateParams;
 
 /// What client and server agreed on in the opening handshake (§4.2.2, §9.1).
@@ -18,7 +21,8 @@ use crate::deflate::DeflateParams;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreed {
     protocol: Option<Box<str>>,
-    deflate: Option<DeflateParams>,
+    /// The parameters of permessage-deflate, if it was agreed on.
+    pub(crate) deflate: Option<DeflateParams>,
 }
 
 impl Agreed {
@@ -27,20 +31,6 @@ impl Agreed {
     pub fn with_protocol(mut self, protocol: impl Into<Box<str>>) -> Self {
         self.protocol = Some(protocol.into());
         self
-    }
-
-    /// Sets the parameters of permessage-deflate, for an application that did the handshake by its
-    /// own means.
-    #[must_use]
-    pub const fn with_deflate(mut self, params: DeflateParams) -> Self {
-        self.deflate = Some(params);
-        self
-    }
-
-    /// The parameters of permessage-deflate, if it was agreed on (RFC 7692). Without the feature
-    /// `deflate` it never is.
-    pub const fn deflate(&self) -> Option<DeflateParams> {
-        self.deflate
     }
 
     /// The subprotocol that both sides speak, if one was agreed on (§1.9).

@@ -78,7 +78,18 @@ const SHORT_WORKLOADS: &[&str] = &[
     "64 in flight, 128 B",
     "64 KiB",
 ];
-const SHORT_CONTESTANTS: &[&str] = &["tokio", "wsroom", "wsroom-session", "bun"];
+const SHORT_CONTESTANTS: &[&str] = &[
+    "tokio",
+    "wsroom",
+    "wsroom-session",
+    "tungstenite",
+    "tokio-websockets",
+    "fastwebsockets-batched",
+    "sockudo-raw",
+    "yawc-tuned",
+    "nexus-batched",
+    "bun",
+];
 
 fn main() {
     let mut seconds = 1.0;

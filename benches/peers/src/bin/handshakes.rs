@@ -52,7 +52,7 @@ fn main() {
     pin_self();
     let contestants = ECHO
         .iter()
-        .filter(|it| CONTESTANTS.contains(&it.name) && it.is_meant(&words));
+        .filter(|it| CONTESTANTS.contains(&it.name) && it.is_meant(&words) && it.is_installed());
     let mut runs: Vec<_> = contestants.map(|it| (it, Vec::new())).collect();
     for _ in 0..repetitions {
         let mut order: Vec<_> = (0..runs.len()).collect();

@@ -34,7 +34,10 @@ fn main() {
     }
     pin_self();
     raise_file_limit();
-    for contestant in IDLE.iter().filter(|it| it.is_meant(&words)) {
+    for contestant in IDLE
+        .iter()
+        .filter(|it| it.is_meant(&words) && it.is_installed())
+    {
         run(contestant, connections);
     }
 }

@@ -56,6 +56,12 @@ impl Contestant {
         label
     }
 
+    /// Whether its package is there. Those from npm are after `npm install` in `js/`.
+    pub fn is_installed(&self) -> bool {
+        matches!(self.program, Program::Raw | Program::Rust)
+            || installed_version(self.package) != "?"
+    }
+
     /// Whether one of the words means this one; all are meant if there are none. A word is a name, or
     /// a part of a label.
     pub fn is_meant(&self, words: &[String]) -> bool {
@@ -95,6 +101,7 @@ pub const ECHO: &[Contestant] = &[
     Contestant::of(Program::Rust, "wsroom", "wsroom").with("recv/feed"),
     Contestant::of(Program::Rust, "wsroom-send", "wsroom").with("send"),
     Contestant::of(Program::Rust, "wsroom-session", "wsroom").with("Session"),
+    Contestant::of(Program::Rust, "wsroom-session-queue", "wsroom").with("Session, queue"),
     Contestant::of(Program::Rust, "tungstenite", "tokio-tungstenite"),
     Contestant::of(Program::Rust, "tungstenite-batched", "tokio-tungstenite").with("batched"),
     Contestant::of(Program::Rust, "tokio-websockets", "tokio-websockets"),

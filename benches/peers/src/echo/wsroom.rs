@@ -31,20 +31,11 @@ pub async fn send(stream: TcpStream) -> Ended {
     Ok(())
 }
 
-/// A `Session` with `send`, which waits for the write.
+/// A `Session` with `send`, which may be called from anywhere.
 pub async fn session(stream: TcpStream) -> Ended {
     let mut session = Session::spawn(accept(stream).await?);
     while let Some(message) = session.recv().await? {
         session.send(message).await?;
-    }
-    Ok(())
-}
-
-/// A `Session` with `queue`, which waits for room and not for the write.
-pub async fn session_queue(stream: TcpStream) -> Ended {
-    let mut session = Session::spawn(accept(stream).await?);
-    while let Some(message) = session.recv().await? {
-        session.queue(message).await?;
     }
     Ok(())
 }

@@ -101,7 +101,6 @@ pub const ECHO: &[Contestant] = &[
     Contestant::of(Program::Rust, "wsroom", "wsroom").with("recv/feed"),
     Contestant::of(Program::Rust, "wsroom-send", "wsroom").with("send"),
     Contestant::of(Program::Rust, "wsroom-session", "wsroom").with("Session"),
-    Contestant::of(Program::Rust, "wsroom-session-queue", "wsroom").with("Session, queue"),
     Contestant::of(Program::Rust, "tungstenite", "tokio-tungstenite"),
     Contestant::of(Program::Rust, "tungstenite-batched", "tokio-tungstenite").with("batched"),
     Contestant::of(Program::Rust, "tokio-websockets", "tokio-websockets"),

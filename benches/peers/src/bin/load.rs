@@ -5,6 +5,9 @@
 //!     [--workload WORD]... [--contestant WORD]...
 //! ```
 //!
+//! ws and Bun take part after `npm install` in `js/`. All of it takes about 35 minutes, the short form
+//! 40 seconds.
+//!
 //! Each server is a process of its own on one core, and this is on the other. A repetition starts
 //! the server, opens the connections, warms up, and measures. The contestants take turns in a new
 //! random order each time. Rows go to standard output, one a line: messages a second, and messages
@@ -78,7 +81,18 @@ const SHORT_WORKLOADS: &[&str] = &[
     "64 in flight, 128 B",
     "64 KiB",
 ];
-const SHORT_CONTESTANTS: &[&str] = &["tokio", "wsroom", "wsroom-session", "bun"];
+const SHORT_CONTESTANTS: &[&str] = &[
+    "tokio",
+    "wsroom",
+    "wsroom-session",
+    "tungstenite",
+    "tokio-websockets",
+    "fastwebsockets-batched",
+    "sockudo-raw",
+    "yawc-tuned",
+    "nexus-batched",
+    "bun",
+];
 
 fn main() {
     let mut seconds = 1.0;
@@ -100,7 +114,10 @@ fn main() {
             _ => panic!("there is no option {arg}"),
         }
     }
-    let contestants: Vec<_> = ECHO.iter().filter(|it| it.is_meant(&names)).collect();
+    let contestants: Vec<_> = ECHO
+        .iter()
+        .filter(|it| it.is_meant(&names) && it.is_installed())
+        .collect();
     let time = Duration::from_secs_f64(seconds);
     pin_self();
     for contestant in contestants.iter().filter(|it| it.program != Program::Raw) {

@@ -4,17 +4,19 @@ use fastwebsockets::upgrade::upgrade;
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 use super::corked::Corked;
 use super::upgrade::{by_hand, with_hyper};
 use super::{Ended, MAX_MESSAGE};
 
-/// As its example of an echo server: the upgrade by hyper, a collector for fragments.
+/// As its example of an echo server: the upgrade by hyper, a collector for fragments, no
+/// budget of tokio's.
 pub async fn send(stream: TcpStream) -> Ended {
     with_hyper(stream, |mut request| {
         let (response, upgrading) = upgrade(&mut request)?;
         let handle = async { echo(upgrading.await?).await };
-        Ok::<_, WebSocketError>((response, handle))
+        Ok::<_, WebSocketError>((response, unconstrained(handle)))
     })
     .await
 }

@@ -44,6 +44,7 @@ pub fn serve(contestant: &str, port: u16) {
         "wsroom" => run(listener, wsroom::feed),
         "wsroom-send" => run(listener, wsroom::send),
         "wsroom-session" => run(listener, wsroom::session),
+        "wsroom-room" => run(listener, wsroom::in_a_room()),
         "tungstenite" => run(listener, tungstenite::send),
         "tungstenite-batched" => run(listener, tungstenite::batched),
         "tokio-websockets" => run(listener, tokio_websockets::send),

@@ -1,8 +1,10 @@
 //! wsroom, with its plain API.
 
+use std::pin::Pin;
+
 use tokio::net::TcpStream;
 use wsroom::net::accept_with;
-use wsroom::{Config, Session, Upgrade, WebSocket};
+use wsroom::{Config, Hub, Session, Upgrade, WebSocket};
 
 use super::{Ended, MAX_MESSAGE};
 
@@ -29,11 +31,28 @@ pub async fn send(stream: TcpStream) -> Ended {
     Ok(())
 }
 
-/// A `Session`, whose `send` may be called from anywhere.
+/// A `Session` with `send`, which may be called from anywhere.
 pub async fn session(stream: TcpStream) -> Ended {
     let mut session = Session::spawn(accept(stream).await?);
     while let Some(message) = session.recv().await? {
         session.send(message).await?;
     }
     Ok(())
+}
+
+/// A `Session` that is a member of a room with all others, and echoes to its own client.
+pub fn in_a_room() -> impl Fn(TcpStream) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
+    let hub = Hub::new();
+    move |stream| {
+        let hub = hub.clone();
+        Box::pin(async move {
+            let mut session = Session::spawn(accept(stream).await?);
+            let member = hub.attach(session.outbox().clone());
+            member.join("everyone")?;
+            while let Some(message) = session.recv().await? {
+                session.send(message).await?;
+            }
+            Ok(())
+        })
+    }
 }

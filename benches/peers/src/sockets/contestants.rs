@@ -56,10 +56,16 @@ impl Contestant {
         label
     }
 
+    /// Whether its package is there. Those from npm are after `npm install` in `js/`.
+    pub fn is_installed(&self) -> bool {
+        matches!(self.program, Program::Raw | Program::Rust)
+            || installed_version(self.package) != "?"
+    }
+
     /// Whether one of the words means this one; all are meant if there are none. A word is a name, or
     /// a part of a label.
     pub fn is_meant(&self, words: &[String]) -> bool {
-        let named = |word: &String| ECHO.iter().any(|it| it.name == word);
+        let named = |word: &String| ECHO.iter().chain(IDLE).any(|it| it.name == word);
         let label = self.label();
         words.is_empty()
             || words.iter().any(|word| match named(word) {
@@ -123,5 +129,20 @@ pub const ECHO: &[Contestant] = &[
     Contestant::of(Program::Rust, "ratchet-batched", "ratchet_rs").with("batched"),
     Contestant::of(Program::Node, "ws", "ws"),
     Contestant::of(Program::Node, "ws-batched", "ws").with("batched"),
+    Contestant::of(Program::Bun, "bun", "bun"),
+];
+
+/// Whose idle connections are counted.
+pub const IDLE: &[Contestant] = &[
+    Contestant::of(Program::Raw, "tokio", "tokio"),
+    Contestant::of(Program::Rust, "wsroom", "wsroom").with("WebSocket"),
+    Contestant::of(Program::Rust, "wsroom-session", "wsroom").with("Session"),
+    Contestant::of(Program::Rust, "wsroom-room", "wsroom").with("Session in a room"),
+    Contestant::of(Program::Rust, "tungstenite", "tokio-tungstenite"),
+    Contestant::of(Program::Rust, "tokio-websockets", "tokio-websockets"),
+    Contestant::of(Program::Rust, "fastwebsockets", "fastwebsockets"),
+    Contestant::of(Program::Rust, "sockudo", "sockudo-ws"),
+    Contestant::of(Program::Rust, "yawc", "yawc"),
+    Contestant::of(Program::Node, "ws", "ws"),
     Contestant::of(Program::Bun, "bun", "bun"),
 ];

@@ -230,3 +230,39 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Runs against a server that sends back what comes, changed by `change`.
+    fn run_against(change: fn(&mut [u8])) -> Measured {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                change(&mut buffer[..read]);
+                stream.write_all(&buffer[..read]).unwrap();
+            }
+        });
+        let traffic = Traffic::new(Kind::Text, 20, 4, true);
+        let time = Duration::from_millis(20);
+        Generator::connect(address, 1, &traffic, true).run(time, time, || Duration::ZERO)
+    }
+
+    #[test]
+    fn replies_are_counted() {
+        assert!(run_against(|_| {}).messages > 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a reply is wrong")]
+    fn a_wrong_bit_in_the_last_byte_of_a_read_is_found() {
+        run_against(|bytes| *bytes.last_mut().unwrap() ^= 1);
+    }
+}

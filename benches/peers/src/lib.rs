@@ -24,7 +24,10 @@ pub struct Row {
 impl Row {
     /// Prints the row as a line.
     pub fn print(&self) {
-        println!("{}", serde_json::to_string(self).expect("a row is plain data"));
+        println!(
+            "{}",
+            serde_json::to_string(self).expect("a row is plain data")
+        );
     }
 
     /// The median of the samples.
@@ -79,7 +82,9 @@ pub fn dependencies() -> Vec<(String, String)> {
 
 /// The value of `key = "value"` in an entry of a lock file.
 fn value<'a>(package: &'a str, key: &str) -> Option<&'a str> {
-    package
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"'))
+    package.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .strip_prefix(" = \"")?
+            .strip_suffix('"')
+    })
 }

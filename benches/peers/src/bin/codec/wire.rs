@@ -144,7 +144,8 @@ impl AsyncWrite for Wire {
 impl Read for Wire {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.fill(buffer).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        self.fill(buffer)
+            .ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 }
 

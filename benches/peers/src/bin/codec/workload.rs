@@ -54,18 +54,40 @@ const SIZES: [usize; 7] = [8, 64, 125, 1 << 10, 16 << 10, 64 << 10, 1 << 20];
 pub fn all() -> Vec<Arc<Workload>> {
     let mut all = Vec::new();
     for size in SIZES {
-        all.push(received("codec decode", "decode", Task::Receive, Content::Binary, size));
+        all.push(received(
+            "codec decode",
+            "decode",
+            Task::Receive,
+            Content::Binary,
+            size,
+        ));
     }
     for content in [Content::Ascii, Content::Mixed] {
         for size in [64, 1 << 10, 16 << 10] {
-            all.push(received("codec text", "decode", Task::Receive, content, size));
+            all.push(received(
+                "codec text",
+                "decode",
+                Task::Receive,
+                content,
+                size,
+            ));
         }
     }
     for size in SIZES {
-        all.push(sent("codec encode, client", "encode masked", Task::SendAsClient, size));
+        all.push(sent(
+            "codec encode, client",
+            "encode masked",
+            Task::SendAsClient,
+            size,
+        ));
     }
     for size in SIZES {
-        all.push(sent("codec encode, server", "encode", Task::SendAsServer, size));
+        all.push(sent(
+            "codec encode, server",
+            "encode",
+            Task::SendAsServer,
+            size,
+        ));
     }
     for (content, size) in [
         (Content::Binary, 8),
@@ -111,7 +133,12 @@ fn received(
     Workload {
         task,
         is_text: opcode == OpCode::Text,
-        ..cyclic(suite, format!("{verb}, {}{kind}", in_bytes(size)), payloads, wire)
+        ..cyclic(
+            suite,
+            format!("{verb}, {}{kind}", in_bytes(size)),
+            payloads,
+            wire,
+        )
     }
 }
 
@@ -119,10 +146,17 @@ fn received(
 fn sent(suite: &'static str, verb: &str, task: Task, size: usize) -> Workload {
     let mut random = Random(size as u64);
     let count = ((1 << 20) / size).clamp(1, 64);
-    let payloads: Vec<_> = (0..count).map(|_| random.payload(Content::Binary, size)).collect();
+    let payloads: Vec<_> = (0..count)
+        .map(|_| random.payload(Content::Binary, size))
+        .collect();
     Workload {
         task,
-        ..cyclic(suite, format!("{verb}, {}", in_bytes(size)), payloads, vec![0])
+        ..cyclic(
+            suite,
+            format!("{verb}, {}", in_bytes(size)),
+            payloads,
+            vec![0],
+        )
     }
 }
 
@@ -133,12 +167,21 @@ fn in_fragments() -> Workload {
     let mut wire = Vec::new();
     let count = payload.len() / 64;
     for (i, fragment) in payload.chunks(64).enumerate() {
-        let opcode = if i == 0 { OpCode::Text } else { OpCode::Continuation };
+        let opcode = if i == 0 {
+            OpCode::Text
+        } else {
+            OpCode::Continuation
+        };
         random.frame(&mut wire, opcode, i + 1 == count, fragment);
     }
     Workload {
         is_text: true,
-        ..cyclic("codec hostile", "4 MiB of text in fragments of 64 B".into(), vec![payload], wire)
+        ..cyclic(
+            "codec hostile",
+            "4 MiB of text in fragments of 64 B".into(),
+            vec![payload],
+            wire,
+        )
     }
 }
 
@@ -150,7 +193,12 @@ fn byte_by_byte() -> Workload {
     random.frame(&mut wire, OpCode::Binary, true, &payload);
     Workload {
         read_limit: 1,
-        ..cyclic("codec hostile", "64 KiB, one byte a read".into(), vec![payload], wire)
+        ..cyclic(
+            "codec hostile",
+            "64 KiB, one byte a read".into(),
+            vec![payload],
+            wire,
+        )
     }
 }
 
@@ -168,17 +216,17 @@ fn ping_flood() -> Workload {
     Workload {
         units: PINGS,
         unit: "ns/ping",
-        ..cyclic("codec hostile", "flood of pings, answered".into(), vec![payload], wire)
+        ..cyclic(
+            "codec hostile",
+            "flood of pings, answered".into(),
+            vec![payload],
+            wire,
+        )
     }
 }
 
 /// Makes `wire` one that can be read from anywhere without a thought of its end.
-fn cyclic(
-    suite: &'static str,
-    name: String,
-    payloads: Vec<Bytes>,
-    mut wire: Vec<u8>,
-) -> Workload {
+fn cyclic(suite: &'static str, name: String, payloads: Vec<Bytes>, mut wire: Vec<u8>) -> Workload {
     let wire_len = wire.len();
     for i in 0..BURST {
         wire.push(wire[i % wire_len]);

@@ -25,7 +25,10 @@ pub type Job = Box<dyn FnMut()>;
 /// A contestant's name, and its job.
 pub type Entry = (String, Job);
 
-pub const ALL: [fn(&Arc<Workload>) -> Vec<Entry>; 13] = [
+/// Gives the jobs that a contestant can do of a workload, which may be none.
+type Contestant = fn(&Arc<Workload>) -> Vec<Entry>;
+
+pub const ALL: [Contestant; 13] = [
     wsroom::jobs,
     raw::jobs,
     nexus::jobs,
@@ -44,7 +47,11 @@ pub const ALL: [fn(&Arc<Workload>) -> Vec<Entry>; 13] = [
 /// An entry, with the adapter behind the name if there are several.
 fn entry(krate: &str, adapter: &str, job: impl FnMut() + 'static) -> Entry {
     let name = wsroom_peers::contestant(krate);
-    let name = if adapter.is_empty() { name } else { format!("{name}, {adapter}") };
+    let name = if adapter.is_empty() {
+        name
+    } else {
+        format!("{name}, {adapter}")
+    };
     (name, Box::new(job))
 }
 

@@ -57,7 +57,9 @@ fn echo_batched(work: &Arc<Workload>) -> Entry {
                     socket.write_all(batch.drain(..)).await.expect("it is open");
                     continue;
                 };
-                let message = message.expect("all frames are legal").expect("there is no end");
+                let message = message
+                    .expect("all frames are legal")
+                    .expect("there is no end");
                 look(&message);
                 batch.push(message);
                 left -= 1;
@@ -72,7 +74,9 @@ fn send(work: &Arc<Workload>, role: Role) -> Entry {
     let payloads = work.payloads.clone();
     entry("nago-wss", "batched", move || {
         block_on(async {
-            let messages = payloads.iter().map(|payload| Message::Binary(payload.clone()));
+            let messages = payloads
+                .iter()
+                .map(|payload| Message::Binary(payload.clone()));
             socket.write_all(messages).await.expect("it is open");
         });
     })
@@ -86,7 +90,10 @@ fn look(message: &Message) {
 }
 
 fn socket(work: &Arc<Workload>, role: Role) -> Connection<Socket> {
-    let limits = Limits { max_frame: MAX_MESSAGE as u64, max_message: MAX_MESSAGE };
+    let limits = Limits {
+        max_frame: MAX_MESSAGE as u64,
+        max_message: MAX_MESSAGE,
+    };
     Connection::new(Socket(Wire::new(work)), role, limits)
 }
 
@@ -124,7 +131,8 @@ impl StreamExt for Socket {
 
     async fn write_all_vectored(&mut self, header: &[u8], payload: &[u8]) -> Result<(), Errno> {
         use std::io::IoSlice;
-        self.0.write_vectored(&[IoSlice::new(header), IoSlice::new(payload)]);
+        self.0
+            .write_vectored(&[IoSlice::new(header), IoSlice::new(payload)]);
         Ok(())
     }
 }

@@ -32,7 +32,9 @@ fn receive_raw(work: &Arc<Workload>) -> Entry {
                     took(text.as_bytes());
                     left -= 1;
                     if is_echo {
-                        out.push(text.len(), |writer, to| writer.encode_text(text.as_bytes(), to));
+                        out.push(text.len(), |writer, to| {
+                            writer.encode_text(text.as_bytes(), to)
+                        });
                     }
                 }
                 Some(Message::Binary(bytes)) => {
@@ -72,24 +74,36 @@ fn receive(work: &Arc<Workload>) -> Entry {
         block_on(async {
             let mut left = messages;
             while left > 0 {
-                let message = reader.recv(&mut stream).await.expect("all frames are legal");
+                let message = reader
+                    .recv(&mut stream)
+                    .await
+                    .expect("all frames are legal");
                 match message.expect("there is no end") {
                     Message::Text(text) => {
                         took(text.as_bytes());
                         left -= 1;
                         if is_echo {
-                            writer.send_text(&mut stream, text).await.expect("it is open");
+                            writer
+                                .send_text(&mut stream, text)
+                                .await
+                                .expect("it is open");
                         }
                     }
                     Message::Binary(bytes) => {
                         took(bytes);
                         left -= 1;
                         if is_echo {
-                            writer.send_binary(&mut stream, bytes).await.expect("it is open");
+                            writer
+                                .send_binary(&mut stream, bytes)
+                                .await
+                                .expect("it is open");
                         }
                     }
                     Message::Ping(bytes) => {
-                        writer.send_pong(&mut stream, bytes).await.expect("it is open");
+                        writer
+                            .send_pong(&mut stream, bytes)
+                            .await
+                            .expect("it is open");
                     }
                     _ => {}
                 }
@@ -103,7 +117,9 @@ fn send_raw(work: &Arc<Workload>, role: Role) -> Entry {
     let payloads = work.payloads.clone();
     entry("nexus-web", "", move || {
         for payload in &payloads {
-            out.push(payload.len(), |writer, to| writer.encode_binary(payload, to));
+            out.push(payload.len(), |writer, to| {
+                writer.encode_binary(payload, to)
+            });
         }
         out.write();
     })
@@ -116,7 +132,10 @@ fn send(work: &Arc<Workload>, role: Role) -> Entry {
     entry("nexus-async-web", "", move || {
         block_on(async {
             for payload in &payloads {
-                writer.send_binary(&mut stream, payload).await.expect("it is open");
+                writer
+                    .send_binary(&mut stream, payload)
+                    .await
+                    .expect("it is open");
             }
         });
     })
@@ -133,7 +152,12 @@ struct Out {
 impl Out {
     fn new(work: &Arc<Workload>, role: Role) -> Self {
         let wire = Wire::new(work);
-        Self { wire, writer: FrameWriter::new(role), buffer: vec![0; 2 << 20], len: 0 }
+        Self {
+            wire,
+            writer: FrameWriter::new(role),
+            buffer: vec![0; 2 << 20],
+            len: 0,
+        }
     }
 
     fn push(&mut self, len: usize, encode: impl FnOnce(&mut FrameWriter, &mut [u8]) -> usize) {

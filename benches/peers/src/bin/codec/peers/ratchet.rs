@@ -26,7 +26,11 @@ fn receive(work: &Arc<Workload>) -> Entry {
         block_on(async {
             let mut left = messages;
             while left > 0 {
-                let kind = match socket.read(&mut message).await.expect("all frames are legal") {
+                let kind = match socket
+                    .read(&mut message)
+                    .await
+                    .expect("all frames are legal")
+                {
                     Message::Text => PayloadType::Text,
                     Message::Binary => PayloadType::Binary,
                     _ => continue,
@@ -48,13 +52,18 @@ fn send(work: &Arc<Workload>, role: Role) -> Entry {
     entry("ratchet_rs", "", move || {
         block_on(async {
             for payload in &payloads {
-                socket.write(payload, PayloadType::Binary).await.expect("it is open");
+                socket
+                    .write(payload, PayloadType::Binary)
+                    .await
+                    .expect("it is open");
             }
         });
     })
 }
 
 fn socket(work: &Arc<Workload>, role: Role) -> WebSocket<Wire, NoExt> {
-    let config = WebSocketConfig { max_message_size: MAX_MESSAGE };
+    let config = WebSocketConfig {
+        max_message_size: MAX_MESSAGE,
+    };
     WebSocket::from_upgraded(config, Wire::new(work), None, BytesMut::new(), role)
 }

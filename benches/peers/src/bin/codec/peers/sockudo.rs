@@ -35,7 +35,9 @@ fn pump(work: &Arc<Workload>) -> Entry {
             if let Some(bytes) = wire.next(BURST) {
                 input.extend_from_slice(bytes);
             }
-            protocol.process_into(&mut input, &mut messages).expect("all frames are legal");
+            protocol
+                .process_into(&mut input, &mut messages)
+                .expect("all frames are legal");
             for message in messages.drain(..) {
                 match &message {
                     Message::Ping(payload) => protocol.encode_pong(payload, &mut output),
@@ -43,7 +45,9 @@ fn pump(work: &Arc<Workload>) -> Entry {
                         took(payload);
                         ahead += 1;
                         if is_echo {
-                            protocol.encode_message(&message, &mut output).expect("it is open");
+                            protocol
+                                .encode_message(&message, &mut output)
+                                .expect("it is open");
                         }
                     }
                     _ => {}
@@ -66,7 +70,9 @@ fn send_raw(work: &Arc<Workload>, role: Role) -> Entry {
     entry("sockudo-ws", "Protocol", move || {
         for payload in &payloads {
             let message = Message::Binary(payload.clone());
-            protocol.encode_message(&message, &mut output).expect("it is open");
+            protocol
+                .encode_message(&message, &mut output)
+                .expect("it is open");
         }
         wire.write(&output);
         output.clear();
@@ -116,7 +122,9 @@ fn echo_batched(work: &Arc<Workload>) -> Entry {
                     socket.flush().await.expect("it is open");
                     continue;
                 };
-                let message = message.expect("there is no end").expect("all frames are legal");
+                let message = message
+                    .expect("there is no end")
+                    .expect("all frames are legal");
                 took(message.as_bytes());
                 socket.feed(message).await.expect("it is open");
                 left -= 1;
@@ -132,7 +140,10 @@ fn send(work: &Arc<Workload>, role: Role) -> Entry {
     entry("sockudo-ws", "batched", move || {
         block_on(async {
             for payload in &payloads {
-                socket.feed(Message::Binary(payload.clone())).await.expect("it is open");
+                socket
+                    .feed(Message::Binary(payload.clone()))
+                    .await
+                    .expect("it is open");
             }
             socket.flush().await.expect("it is open");
         });

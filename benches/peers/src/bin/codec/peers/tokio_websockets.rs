@@ -63,7 +63,9 @@ fn echo_batched(work: &Arc<Workload>) -> Entry {
                     socket.flush().await.expect("it is open");
                     continue;
                 };
-                let message = message.expect("there is no end").expect("all frames are legal");
+                let message = message
+                    .expect("there is no end")
+                    .expect("all frames are legal");
                 took(message.as_payload());
                 socket.feed(message).await.expect("it is open");
                 left -= 1;
@@ -78,7 +80,10 @@ fn send(work: &Arc<Workload>, mut socket: WebSocketStream<Wire>) -> Entry {
     entry("tokio-websockets", "batched", move || {
         block_on(async {
             for payload in &payloads {
-                socket.feed(Message::binary(payload.clone())).await.expect("it is open");
+                socket
+                    .feed(Message::binary(payload.clone()))
+                    .await
+                    .expect("it is open");
             }
             socket.flush().await.expect("it is open");
         });

@@ -41,7 +41,9 @@ fn echo(work: &Arc<Workload>) -> Entry {
     entry("tungstenite", "", move || {
         let mut left = messages;
         while left > 0 {
-            let Some(message) = read(&mut socket) else { continue };
+            let Some(message) = read(&mut socket) else {
+                continue;
+            };
             look(&message);
             socket.send(message).expect("it is open");
             left -= 1;
@@ -72,7 +74,9 @@ fn send(work: &Arc<Workload>, role: Role) -> Entry {
     let payloads = work.payloads.clone();
     entry("tungstenite", "batched", move || {
         for payload in &payloads {
-            socket.write(Message::Binary(payload.clone())).expect("it is open");
+            socket
+                .write(Message::Binary(payload.clone()))
+                .expect("it is open");
         }
         socket.flush().expect("it is open");
     })

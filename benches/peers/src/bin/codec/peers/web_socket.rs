@@ -41,8 +41,14 @@ where
             let mut left = messages;
             while left > 0 {
                 let (kind, data) = match socket.recv().await.expect("there is no end") {
-                    Event::Data { ty: DataType::Complete(kind), data } => (kind, data),
-                    Event::Data { ty: DataType::Stream(Stream::End(kind)), data } => {
+                    Event::Data {
+                        ty: DataType::Complete(kind),
+                        data,
+                    } => (kind, data),
+                    Event::Data {
+                        ty: DataType::Stream(Stream::End(kind)),
+                        data,
+                    } => {
                         fragments.extend_from_slice(&data);
                         (kind, std::mem::take(&mut fragments).into())
                     }

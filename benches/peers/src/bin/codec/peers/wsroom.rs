@@ -16,14 +16,22 @@ pub fn jobs(work: &Arc<Workload>) -> Vec<Entry> {
     match work.task {
         Task::Receive => vec![receive_borrowed(work), receive_owned(work)],
         Task::Echo => vec![echo_borrowed(work), echo_owned(work)],
-        Task::SendAsClient => [Role::Client].into_iter().flat_map(|role| send(work, role)).collect(),
-        Task::SendAsServer => [Role::Server].into_iter().flat_map(|role| send(work, role)).collect(),
+        Task::SendAsClient => [Role::Client]
+            .into_iter()
+            .flat_map(|role| send(work, role))
+            .collect(),
+        Task::SendAsServer => [Role::Server]
+            .into_iter()
+            .flat_map(|role| send(work, role))
+            .collect(),
     }
 }
 
 fn receive_borrowed(work: &Arc<Workload>) -> Entry {
     let mut pump = Pump::new(work);
-    entry("wsroom", "borrowed", move || pump.run(|_, payload, _| took(payload)))
+    entry("wsroom", "borrowed", move || {
+        pump.run(|_, payload, _| took(payload))
+    })
 }
 
 fn echo_borrowed(work: &Arc<Workload>) -> Entry {
@@ -125,7 +133,11 @@ impl Pump {
             }
             let mut input = &mut self.buffer[self.start..self.end];
             while left > 0 {
-                match self.connection.receive(&mut input).expect("all frames are legal") {
+                match self
+                    .connection
+                    .receive(&mut input)
+                    .expect("all frames are legal")
+                {
                     None => break,
                     Some(Event::Text(text)) => take(&mut self.connection, text.as_bytes(), true),
                     Some(Event::Binary(payload)) => take(&mut self.connection, &payload, false),
@@ -155,5 +167,7 @@ fn socket(work: &Arc<Workload>, role: Role) -> WebSocket<Wire> {
 }
 
 fn config() -> Config {
-    Config::default().max_message_size(MAX_MESSAGE).max_fragments(MAX_FRAGMENTS)
+    Config::default()
+        .max_message_size(MAX_MESSAGE)
+        .max_fragments(MAX_FRAGMENTS)
 }

@@ -29,7 +29,9 @@ fn receive(work: &Arc<Workload>) -> Entry {
             let mut left = messages;
             while left > 0 {
                 buffer.clear();
-                let frame = socket.read_frame(&mut buffer, WebSocketPayloadOrigin::Adaptive).await;
+                let frame = socket
+                    .read_frame(&mut buffer, WebSocketPayloadOrigin::Adaptive)
+                    .await;
                 let frame = frame.expect("all frames are legal");
                 if matches!(frame.op_code(), OpCode::Text | OpCode::Binary) {
                     took(frame.payload());
@@ -53,7 +55,10 @@ fn echo(work: &Arc<Workload>) -> Entry {
                 let frame = reader.read_frame(&mut buffer, &mut common, origin).await;
                 let mut frame = frame.expect("all frames are legal");
                 took(frame.payload());
-                writer.write_frame(&mut common, &mut frame).await.expect("it is open");
+                writer
+                    .write_frame(&mut common, &mut frame)
+                    .await
+                    .expect("it is open");
             }
         });
     })

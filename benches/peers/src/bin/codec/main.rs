@@ -34,6 +34,7 @@ fn main() {
         .build();
     let runtime = runtime.expect("a runtime needs only a descriptor");
     let _entered = runtime.enter();
+    check_validation();
     let mut random = Random(std::process::id().into());
     for work in workload::all() {
         if work.suite.contains(&options.filter) || work.name.contains(&options.filter) {
@@ -152,6 +153,22 @@ fn shuffled(len: usize, random: &mut Random) -> Vec<usize> {
         order.swap(i, random.below(i as u64 + 1) as usize);
     }
     order
+}
+
+/// Makes sure that everyone refuses a text that is not UTF-8: a job that does so panics.
+fn check_validation() {
+    let work = Arc::new(workload::invalid_text());
+    let hook = std::panic::take_hook();
+    for (name, mut job) in peers::ALL.iter().flat_map(|jobs| jobs(&work)) {
+        if name.starts_with("raw") {
+            continue;
+        }
+        std::panic::set_hook(Box::new(|_| {}));
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut job)).is_err();
+        let _ = std::panic::take_hook();
+        assert!(refused, "{name} takes any text");
+    }
+    std::panic::set_hook(hook);
 }
 
 /// Makes sure that the job does what it is measured for: every message is received as it was sent,

@@ -22,6 +22,8 @@ pub const BURST: usize = 64 << 10;
 pub struct Wire {
     work: Arc<Workload>,
     at: usize,
+    /// How much there is to read before the end.
+    left: usize,
     burst: usize,
     sink: Box<[u8]>,
     sunk: usize,
@@ -32,6 +34,7 @@ impl Wire {
         Self {
             work: work.clone(),
             at: 0,
+            left: work.end,
             burst: BURST,
             sink: vec![0; BURST].into(),
             sunk: 0,
@@ -46,7 +49,8 @@ impl Wire {
             self.burst = BURST;
             return None;
         }
-        let len = max.min(self.burst).min(self.work.read_limit);
+        let len = max.min(self.burst).min(self.work.read_limit).min(self.left);
+        self.left -= len;
         self.burst -= len;
         let start = self.at;
         self.at = (start + len) % self.work.wire_len;

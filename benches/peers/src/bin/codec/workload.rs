@@ -34,6 +34,8 @@ pub struct Workload {
     pub wire_len: usize,
     /// A read gives so much at most.
     pub read_limit: usize,
+    /// After so many bytes the stream ends.
+    pub end: usize,
     /// What the cost is divided by.
     pub units: usize,
     pub unit: &'static str,
@@ -225,6 +227,18 @@ fn ping_flood() -> Workload {
     }
 }
 
+/// A text that is none, which must be refused.
+pub fn invalid_text() -> Workload {
+    let payload = Bytes::from_static(b"Latin-1 \xe9 is no UTF-8, however long the text goes on");
+    let mut wire = Vec::new();
+    Random(8).frame(&mut wire, OpCode::Text, true, &payload);
+    Workload {
+        is_text: true,
+        end: wire.len(),
+        ..cyclic("codec text", "invalid".into(), vec![payload], wire)
+    }
+}
+
 /// Makes `wire` one that can be read from anywhere without a thought of its end.
 fn cyclic(suite: &'static str, name: String, payloads: Vec<Bytes>, mut wire: Vec<u8>) -> Workload {
     let wire_len = wire.len();
@@ -241,6 +255,7 @@ fn cyclic(suite: &'static str, name: String, payloads: Vec<Bytes>, mut wire: Vec
         wire,
         wire_len,
         read_limit: BURST,
+        end: usize::MAX,
         unit: "ns/message",
     }
 }

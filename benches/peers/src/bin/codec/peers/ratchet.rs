@@ -1,11 +1,11 @@
-//! ratchet, which has no batching.
+//! ratchet, which has no batching. It does not look at a text that comes in one frame.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use ratchet_rs::{Message, NoExt, PayloadType, Role, WebSocket, WebSocketConfig};
 
-use super::{Entry, entry};
+use super::{Entry, entry, validate};
 use crate::wire::{Wire, block_on, took};
 use crate::workload::{MAX_MESSAGE, Task, Workload};
 
@@ -35,7 +35,10 @@ fn receive(work: &Arc<Workload>) -> Entry {
                     Message::Binary => PayloadType::Binary,
                     _ => continue,
                 };
-                took(&message);
+                match kind {
+                    PayloadType::Text => took(validate(&message).as_bytes()),
+                    _ => took(&message),
+                }
                 left -= 1;
                 if is_echo {
                     socket.write(&message, kind).await.expect("it is open");

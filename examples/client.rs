@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A thread, because a read of the terminal cannot be interrupted: it ends with the program.
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
-            if runtime.block_on(outbox.queue(line)).is_err() {
+            if runtime.block_on(outbox.send(line)).is_err() {
                 return;
             }
         }

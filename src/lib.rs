@@ -36,11 +36,11 @@
 //! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
 //! agreed ─▶ deflate
 //!
-//! leaves:  frame ─▶ mask, error     error ─▶ close     close, message ─▶ utf8     json ─▶ message
+//! leaves:  frame ─▶ mask, error   error ─▶ close   close, message ─▶ utf8 ─▶ mask   json ─▶ message
 //! ```
 //!
-//! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net` and
-//! `rooms` log through `log`.
+//! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
+//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
 //! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without
@@ -55,6 +55,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod agreed;
+mod buffer;
 mod close;
 pub mod deflate;
 mod error;

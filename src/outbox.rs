@@ -64,18 +64,18 @@ impl OutboxLimits {
 ///
 /// ```
 /// use std::task::{Context, Poll, Waker};
-/// use wsroom::outbox::{self, OutboxLimits, QueueError};
+/// use wsroom::outbox::{self, OutboxLimits, TrySendError};
 ///
 /// let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
-/// outbox.try_queue("one")?;
-/// outbox.try_queue("two")?;
-/// assert_eq!(outbox.try_queue("three"), Err(QueueError::Full));
+/// outbox.try_send("one")?;
+/// outbox.try_send("two")?;
+/// assert_eq!(outbox.try_send("three"), Err(TrySendError::Full));
 ///
 /// let mut batch = Vec::new();
 /// let taken = reader.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, &mut batch);
 /// assert!(taken.is_ready());
 /// assert_eq!(batch.len(), 2);
-/// # Ok::<(), QueueError>(())
+/// # Ok::<(), TrySendError>(())
 /// ```
 pub fn channel(limits: OutboxLimits) -> (Outbox, OutboxReader) {
     let shared = Arc::new(Shared {
@@ -123,7 +123,7 @@ pub enum Taken {
 /// A message was not put into an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum QueueError {
+pub enum TrySendError {
     /// The outbox is full: the peer does not keep up.
     Full,
     /// The connection is closed, or told to close.
@@ -145,12 +145,11 @@ struct Shared {
 struct Queue {
     messages: VecDeque<Outgoing>,
     bytes: usize,
-    /// How many messages were ever put in, taken out, and written. A message's number is
-    /// `queued` after it was put in.
+    /// How many messages were ever put in, taken out, and written.
     queued: u64,
     taken: u64,
     written: u64,
-    /// Messages with a higher number were dropped.
+    /// Those that were put in after so many were dropped.
     kept: Option<u64>,
     close: CloseOrder,
     closed: Option<CloseInfo>,
@@ -171,24 +170,17 @@ enum CloseOrder {
 
 impl Outbox {
     /// Puts a message in, if there is room for it: a [`Message`], anything that makes one, or a
-    /// [`PreparedMessage`].
+    /// [`PreparedMessage`]. It is written together with what else waits, without another call.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Full`], or [`QueueError::Closed`].
-    pub fn try_queue(&self, message: impl Into<Outgoing>) -> Result<(), QueueError> {
-        let mut queue = self.shared.lock();
-        let pushed = self.push(&mut queue, message.into());
-        let reader = queue.wakes_reader();
-        drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        pushed.map(drop).map_err(|(error, _)| error)
+    /// [`TrySendError::Full`], or [`TrySendError::Closed`].
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
+        self.push(message.into()).map_err(|(error, _)| error)
     }
 
     /// Waits for room and puts a message in. It is written together with what else waits, without
-    /// another call.
+    /// another call; to know when, [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -197,27 +189,30 @@ impl Outbox {
     /// # Cancel safety
     ///
     /// A dropped call has not put the message in.
-    pub async fn queue(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        self.push_when_room(message.into()).await.map(drop)
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        match self.push(message.into()) {
+            Ok(()) => Ok(()),
+            Err((TrySendError::Closed, _)) => Err(OutboxClosed),
+            Err((TrySendError::Full, message)) => self.push_when_room(message).await,
+        }
     }
 
-    /// Waits for room, puts a message in and waits until it was written, that is, handed to the
-    /// operating system. The peer may still not get it.
+    /// Waits until all that was put in before was written, that is, handed to the operating
+    /// system. The peer may still not get it.
     ///
     /// # Errors
     ///
-    /// [`OutboxClosed`] if the connection closed, or was told to close, before the message was
-    /// written.
+    /// [`OutboxClosed`] if the connection closed, or was told to close, before it was written.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call has put the message in or has not; if it has, the message is written.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        let number = self.push_when_room(message.into()).await?;
+    /// A dropped call leaves nothing behind.
+    pub async fn flush(&self) -> Result<(), OutboxClosed> {
+        let last = self.shared.lock().queued;
         self.wait(|queue| {
-            if queue.written >= number {
+            if queue.written >= last {
                 Some(Ok(()))
-            } else if queue.is_closed() || queue.kept.is_some_and(|kept| number > kept) {
+            } else if queue.is_closed() || queue.kept.is_some_and(|kept| last > kept) {
                 Some(Err(OutboxClosed))
             } else {
                 None
@@ -291,34 +286,30 @@ impl Outbox {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    async fn push_when_room(&self, message: Outgoing) -> Result<u64, OutboxClosed> {
+    #[cold]
+    async fn push_when_room(&self, message: Outgoing) -> Result<(), OutboxClosed> {
         let mut message = Some(message);
-        self.wait(|queue| match self.push(queue, message.take()?) {
-            Ok(number) => Some(Ok(number)),
-            Err((QueueError::Full, refused)) => {
+        self.wait(|queue| match queue.push(self.limits(), message.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err((TrySendError::Full, refused)) => {
                 message = Some(refused);
                 None
             }
-            Err((QueueError::Closed, _)) => Some(Err(OutboxClosed)),
+            Err((TrySendError::Closed, _)) => Some(Err(OutboxClosed)),
         })
         .await
     }
 
-    /// Puts a message in; the reader is to be woken afterwards.
-    fn push(&self, queue: &mut Queue, outgoing: Outgoing) -> Result<u64, (QueueError, Outgoing)> {
-        if queue.refuses() {
-            return Err((QueueError::Closed, outgoing));
+    /// Puts a message in, and wakes the reader.
+    fn push(&self, outgoing: Outgoing) -> Result<(), (TrySendError, Outgoing)> {
+        let mut queue = self.shared.lock();
+        let pushed = queue.push(self.shared.limits, outgoing);
+        let reader = queue.wakes_reader();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
         }
-        let limits = self.shared.limits;
-        let bytes = queue.bytes.saturating_add(outgoing.len());
-        let fits = queue.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
-        if !fits && !queue.messages.is_empty() {
-            return Err((QueueError::Full, outgoing));
-        }
-        queue.bytes = bytes;
-        queue.messages.push_back(outgoing);
-        queue.queued += 1;
-        Ok(queue.queued)
+        pushed
     }
 
     /// Waits until `check` finds what it looks for; asks it again after each progress.
@@ -456,6 +447,26 @@ impl Shared {
 }
 
 impl Queue {
+    /// Puts a message in; the reader is to be woken afterwards.
+    fn push(
+        &mut self,
+        limits: OutboxLimits,
+        outgoing: Outgoing,
+    ) -> Result<(), (TrySendError, Outgoing)> {
+        if self.refuses() {
+            return Err((TrySendError::Closed, outgoing));
+        }
+        let bytes = self.bytes.saturating_add(outgoing.len());
+        let fits = self.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
+        if !fits && !self.messages.is_empty() {
+            return Err((TrySendError::Full, outgoing));
+        }
+        self.bytes = bytes;
+        self.messages.push_back(outgoing);
+        self.queued += 1;
+        Ok(())
+    }
+
     /// Whether the connection is closed.
     const fn is_closed(&self) -> bool {
         self.reader_gone
@@ -533,7 +544,7 @@ impl fmt::Debug for OutboxReader {
     }
 }
 
-impl fmt::Display for QueueError {
+impl fmt::Display for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "outbox is full",
@@ -542,7 +553,7 @@ impl fmt::Display for QueueError {
     }
 }
 
-impl Error for QueueError {}
+impl Error for TrySendError {}
 
 impl fmt::Display for OutboxClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+use crate::buffer::{self, Gathered};
+use crate::mask::MaskKey;
 
 /// Shared, immutable text: [`Bytes`] that are known to be UTF-8. Cloning it copies nothing.
 ///
@@ -42,6 +45,11 @@ impl Utf8Bytes {
     unsafe fn from_validated(bytes: Bytes) -> Self {
         debug_assert!(std::str::from_utf8(&bytes).is_ok());
         Self(bytes)
+    }
+
+    /// A copy in memory that the thread lends, if it is long.
+    pub(crate) fn copy(text: &str) -> Self {
+        Self(buffer::copy(text.as_bytes()))
     }
 
     /// The text.
@@ -196,6 +204,19 @@ impl fmt::Display for Utf8Error {
 
 impl Error for Utf8Error {}
 
+/// Unmasks a text in place and validates it, in one pass as long as it is ASCII (§5.3, §8.1).
+#[inline]
+pub(crate) fn unmask_text(key: Option<MaskKey>, payload: &mut [u8]) -> Result<&str, Utf8Error> {
+    if let Some(key) = key
+        && key.apply_and_scan(payload)
+    {
+        // SAFETY: every byte is ASCII, as the line above says, and ASCII is UTF-8.
+        #[expect(unsafe_code)]
+        return Ok(unsafe { std::str::from_utf8_unchecked(payload) });
+    }
+    simdutf8::basic::from_utf8(payload).map_err(|_| Utf8Error)
+}
+
 /// Validates text that comes in pieces, each byte once, and fails at the first byte that cannot
 /// be part of valid text. After an error it is spent.
 ///
@@ -258,6 +279,17 @@ impl Utf8Validator {
         }
     }
 
+    /// Unmasks the next piece of the text in place and takes it, in one pass as long as it is ASCII.
+    fn unmask(&mut self, piece: &mut [u8], key: Option<MaskKey>) -> Result<(), Utf8Error> {
+        if let Some(key) = key
+            && key.apply_and_scan(piece)
+            && self.partial_len == 0
+        {
+            return Ok(());
+        }
+        self.receive(piece)
+    }
+
     /// Adds one byte to the character that is incomplete.
     fn complete(&mut self, byte: u8) -> Result<(), Utf8Error> {
         let len = usize::from(self.partial_len);
@@ -274,38 +306,54 @@ impl Utf8Validator {
 /// A text that is being assembled from pieces. It can grow only while it is valid.
 #[derive(Default)]
 pub(crate) struct Utf8Buffer {
-    bytes: BytesMut,
+    bytes: Gathered,
     validator: Utf8Validator,
+    is_invalid: bool,
 }
 
 impl Utf8Buffer {
-    /// Adds a piece, which may begin or end inside a character.
-    pub(crate) fn extend(&mut self, piece: &[u8]) -> Result<(), Utf8Error> {
-        self.validator.receive(piece)?;
-        self.bytes.extend_from_slice(piece);
-        Ok(())
+    /// Adds a piece, which may begin or end inside a character. `announced` is how long the text
+    /// will be in all, as far as that is known.
+    pub(crate) fn extend(
+        &mut self,
+        piece: &[u8],
+        key: Option<MaskKey>,
+        announced: usize,
+    ) -> Result<(), Utf8Error> {
+        let added = self.bytes.extend(piece, announced);
+        let unmasked = self.validator.unmask(added, key);
+        self.is_invalid |= unmasked.is_err();
+        unmasked
     }
 
-    /// Makes room for `additional` bytes.
-    pub(crate) fn reserve(&mut self, additional: usize) {
-        self.bytes.reserve(additional);
+    /// Room for at most `wanted` more bytes.
+    pub(crate) fn spare(&mut self, wanted: usize) -> &mut [u8] {
+        self.bytes.spare(wanted)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Adds the first `count` bytes of the spare room.
+    pub(crate) fn commit(&mut self, count: usize, key: Option<MaskKey>) -> Result<(), Utf8Error> {
+        let added = self.bytes.commit(count);
+        let unmasked = self.validator.unmask(added, key);
+        self.is_invalid |= unmasked.is_err();
+        unmasked
+    }
+
+    pub(crate) const fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
     }
 
     /// The whole text, if it does not end inside a character.
     pub(crate) fn finish(self) -> Result<Utf8Bytes, Utf8Error> {
         self.validator.finish()?;
-        // SAFETY: `extend` is the only way in, it validated all pieces in order with one validator,
-        // and the line above checked that no character is incomplete.
+        if self.is_invalid {
+            return Err(Utf8Error);
+        }
+        // SAFETY: `extend` and `commit` are the only ways in, they validated all pieces in order
+        // with one validator, and the lines above checked that no character is incomplete and that
+        // no fault was found.
         #[expect(unsafe_code)]
-        Ok(unsafe { Utf8Bytes::from_validated(self.bytes.freeze()) })
+        Ok(unsafe { Utf8Bytes::from_validated(self.bytes.finish()) })
     }
 }
 
@@ -330,7 +378,30 @@ mod tests {
 
     fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let mut buffer = Utf8Buffer::default();
-        pieces.into_iter().all(|piece| buffer.extend(piece).is_ok()) && buffer.finish().is_ok()
+        let key = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
+        pieces.into_iter().enumerate().all(|(i, piece)| {
+            let mut piece = piece.to_vec();
+            if i % 3 == 0 {
+                return buffer.extend(&piece, None, 0).is_ok();
+            }
+            key.apply(&mut piece);
+            if i % 3 == 1 || piece.is_empty() {
+                return buffer.extend(&piece, Some(key), 0).is_ok();
+            }
+            let mut rest = &piece[..];
+            let mut at = 0;
+            while !rest.is_empty() {
+                let spare = buffer.spare(rest.len());
+                let count = spare.len();
+                spare.copy_from_slice(&rest[..count]);
+                if buffer.commit(count, Some(key.after(at))).is_err() {
+                    return false;
+                }
+                at += count;
+                rest = &rest[count..];
+            }
+            true
+        }) && buffer.finish().is_ok()
     }
 
     #[test]
@@ -388,6 +459,35 @@ mod tests {
             assert_eq!(validator.receive(before), Ok(()), "{certain:x?}");
             assert_eq!(validator.receive(&[*last]), Err(Utf8Error), "{certain:x?}");
         }
+    }
+
+    #[test]
+    fn a_masked_text_is_judged_like_the_same_text_unmasked_wherever_it_is_broken() {
+        let key = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
+        for text in ["a".repeat(40), "aé€😀".repeat(4)] {
+            for len in 0..=text.len() {
+                for broken_at in 0..=len {
+                    let mut expected = text.as_bytes()[..len].to_vec();
+                    if let Some(byte) = expected.get_mut(broken_at) {
+                        *byte ^= 0xff;
+                    }
+                    let mut payload = expected.clone();
+                    key.apply(&mut payload);
+                    let unmasked = unmask_text(Some(key), &mut payload).ok();
+                    assert_eq!(unmasked, std::str::from_utf8(&expected).ok());
+                    let unmasked = unmask_text(None, &mut expected.clone()).ok().map(str::len);
+                    assert_eq!(unmasked, std::str::from_utf8(&expected).ok().map(str::len));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_in_which_a_fault_was_found_cannot_be_finished() {
+        let mut buffer = Utf8Buffer::default();
+        assert!(buffer.extend(b"\xff", None, 0).is_err());
+        assert!(buffer.extend(b"a", None, 0).is_ok());
+        assert!(buffer.finish().is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the others: a module, or one item of it.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("backplane", &["rooms"]),
     (
         "rooms",
@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "protocol",
             "handshake",
             "outbox",
+            "buffer",
             "agreed",
             "message",
             "close",
@@ -45,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     (
         "protocol",
         &[
-            "agreed", "deflate", "frame", "mask", "utf8", "close", "message", "error",
+            "agreed", "buffer", "deflate", "frame", "mask", "utf8", "close", "message", "error",
         ],
     ),
     ("handshake", &["agreed", "deflate"]),
@@ -55,7 +56,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("close", &["utf8"]),
     ("message", &["utf8"]),
     ("json", &["message"]),
-    ("utf8", &[]),
+    ("utf8", &["mask", "buffer"]),
+    ("buffer", &[]),
     ("mask", &[]),
     ("deflate", &[]),
     ("log", &[]),

@@ -8,55 +8,57 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use wsroom::outbox::{self, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, QueueError, Taken};
+use wsroom::outbox::{
+    self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, TrySendError,
+};
 use wsroom::{CloseCause, CloseCode, CloseFrame, CloseInfo, PreparedMessage};
 
 #[test]
 fn at_most_so_many_messages_wait() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
-    assert_eq!(outbox.try_queue(""), Ok(()));
-    assert_eq!(outbox.try_queue(""), Ok(()));
-    assert_eq!(outbox.try_queue(""), Err(QueueError::Full));
+    assert_eq!(outbox.try_send(""), Ok(()));
+    assert_eq!(outbox.try_send(""), Ok(()));
+    assert_eq!(outbox.try_send(""), Err(TrySendError::Full));
     assert_eq!(outbox.queued(), (2, 0));
     assert_eq!(
         take(&mut reader, 1),
         ["", ""],
         "an empty one costs no budget"
     );
-    assert_eq!(outbox.try_queue("again"), Ok(()));
+    assert_eq!(outbox.try_send("again"), Ok(()));
 }
 
 #[test]
 fn at_most_so_many_bytes_wait() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_bytes(5));
-    assert_eq!(outbox.try_queue("123"), Ok(()));
-    assert_eq!(outbox.try_queue("456"), Err(QueueError::Full));
-    assert_eq!(outbox.try_queue("45"), Ok(()));
-    assert_eq!(outbox.try_queue("6"), Err(QueueError::Full));
-    assert_eq!(outbox.try_queue(""), Ok(()), "no byte, no limit");
+    assert_eq!(outbox.try_send("123"), Ok(()));
+    assert_eq!(outbox.try_send("456"), Err(TrySendError::Full));
+    assert_eq!(outbox.try_send("45"), Ok(()));
+    assert_eq!(outbox.try_send("6"), Err(TrySendError::Full));
+    assert_eq!(outbox.try_send(""), Ok(()), "no byte, no limit");
     assert_eq!(outbox.queued(), (3, 5));
     assert_eq!(take(&mut reader, 1), ["123"]);
     assert_eq!(outbox.queued(), (2, 2));
-    assert_eq!(outbox.try_queue("789"), Ok(()));
+    assert_eq!(outbox.try_send("789"), Ok(()));
 }
 
 #[test]
 fn a_message_above_the_limit_is_taken_if_nothing_else_waits() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_bytes(5));
-    assert_eq!(outbox.try_queue("1234567"), Ok(()));
-    assert_eq!(outbox.try_queue("x"), Err(QueueError::Full));
+    assert_eq!(outbox.try_send("1234567"), Ok(()));
+    assert_eq!(outbox.try_send("x"), Err(TrySendError::Full));
     assert_eq!(outbox.queued(), (1, 7));
     assert_eq!(take(&mut reader, 1), ["1234567"]);
     assert_eq!(outbox.queued(), (0, 0));
-    assert_eq!(outbox.try_queue("x"), Ok(()));
-    assert_eq!(outbox.try_queue("1234567"), Err(QueueError::Full));
+    assert_eq!(outbox.try_send("x"), Ok(()));
+    assert_eq!(outbox.try_send("1234567"), Err(TrySendError::Full));
 }
 
 #[test]
 fn a_batch_ends_when_its_budget_is_used_up_and_has_one_message_at_least() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
     for text in ["aa", "bb", "cc", "dd"] {
-        outbox.try_queue(text).unwrap();
+        outbox.try_send(text).unwrap();
     }
     assert_eq!(take(&mut reader, 3), ["aa", "bb"]);
     assert_eq!(take(&mut reader, 0), ["cc"]);
@@ -68,7 +70,7 @@ fn a_batch_ends_when_its_budget_is_used_up_and_has_one_message_at_least() {
 fn a_prepared_message_is_queued_without_a_copy() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
     let message = PreparedMessage::new("shared");
-    outbox.try_queue(&message).unwrap();
+    outbox.try_send(&message).unwrap();
     let mut batch = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_ready());
@@ -79,12 +81,12 @@ fn a_prepared_message_is_queued_without_a_copy() {
 }
 
 #[test]
-fn queue_waits_for_room_and_goes_on_in_order() {
+fn send_waits_for_room_and_goes_on_in_order() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(1));
-    outbox.try_queue("1").unwrap();
+    outbox.try_send("1").unwrap();
     let mut second = Task::new(async {
-        outbox.queue("2").await?;
-        outbox.queue("3").await
+        outbox.send("2").await?;
+        outbox.send("3").await
     });
     assert_eq!(second.poll(), Poll::Pending);
     assert_eq!(outbox.queued().0, 1);
@@ -98,11 +100,11 @@ fn queue_waits_for_room_and_goes_on_in_order() {
 }
 
 #[test]
-fn send_resolves_when_its_message_was_written_and_not_before() {
+fn flush_resolves_when_what_was_put_in_before_was_written_and_not_earlier() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
-    outbox.try_queue("1").unwrap();
-    let mut second = Task::new(outbox.send("2"));
-    let mut third = Task::new(outbox.send("3"));
+    outbox.try_send("1").unwrap();
+    let mut second = Task::new(send_and_flush(&outbox, "2"));
+    let mut third = Task::new(send_and_flush(&outbox, "3"));
     assert!(second.poll().is_pending() && third.poll().is_pending());
     assert_eq!(take(&mut reader, usize::MAX), ["1", "2", "3"]);
     assert!(second.poll().is_pending());
@@ -116,10 +118,10 @@ fn send_resolves_when_its_message_was_written_and_not_before() {
 }
 
 #[test]
-fn send_succeeds_if_the_message_was_written_before_the_end() {
+fn flush_succeeds_if_all_was_written_before_the_end() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
-    let mut first = Task::new(outbox.send("1"));
-    let mut second = Task::new(outbox.send("2"));
+    let mut first = Task::new(send_and_flush(&outbox, "1"));
+    let mut second = Task::new(send_and_flush(&outbox, "2"));
     assert!(first.poll().is_pending() && second.poll().is_pending());
     take(&mut reader, 1);
     reader.written(1);
@@ -131,21 +133,21 @@ fn send_succeeds_if_the_message_was_written_before_the_end() {
 #[test]
 fn evict_drops_what_is_queued_and_tells_its_senders() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(3));
-    let mut taken = Task::new(outbox.send("taken"));
+    let mut taken = Task::new(send_and_flush(&outbox, "taken"));
     assert!(taken.poll().is_pending());
     take(&mut reader, usize::MAX);
-    let mut queued = Task::new(outbox.send("queued"));
+    let mut queued = Task::new(send_and_flush(&outbox, "queued"));
     assert!(queued.poll().is_pending());
-    outbox.try_queue("").unwrap();
-    outbox.try_queue("").unwrap();
-    let mut waiting = Task::new(outbox.queue("waiting"));
+    outbox.try_send("").unwrap();
+    outbox.try_send("").unwrap();
+    let mut waiting = Task::new(outbox.send("waiting"));
     assert!(waiting.poll().is_pending());
 
     assert!(outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER)));
     assert_eq!(queued.poll(), Poll::Ready(Err(OutboxClosed)));
     assert_eq!(waiting.poll(), Poll::Ready(Err(OutboxClosed)));
     assert_eq!(outbox.queued(), (0, 0));
-    assert_eq!(outbox.try_queue("late"), Err(QueueError::Closed));
+    assert_eq!(outbox.try_send("late"), Err(TrySendError::Closed));
 
     assert!(taken.poll().is_pending(), "it may still be written");
     reader.written(1);
@@ -157,7 +159,7 @@ fn evict_drops_what_is_queued_and_tells_its_senders() {
 #[test]
 fn evict_overtakes_a_close_that_was_not_carried_out() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
-    outbox.try_queue("stuck").unwrap();
+    outbox.try_send("stuck").unwrap();
     outbox.close(CloseFrame::from(CloseCode::NORMAL));
     assert!(!outbox.evict(CloseFrame::from(CloseCode::TRY_AGAIN_LATER)));
     assert_eq!(order(&mut reader), Some(Some(CloseCode::TRY_AGAIN_LATER)));
@@ -168,14 +170,14 @@ fn evict_overtakes_a_close_that_was_not_carried_out() {
 #[test]
 fn a_close_comes_after_what_is_queued_and_nothing_comes_after_it() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(1));
-    let mut sent = Task::new(outbox.send("last"));
-    let mut waiting = Task::new(outbox.queue("too late"));
+    let mut sent = Task::new(send_and_flush(&outbox, "last"));
+    let mut waiting = Task::new(outbox.send("too late"));
     assert!(sent.poll().is_pending() && waiting.poll().is_pending());
     assert!(!outbox.is_closed());
     outbox.close(CloseFrame::from(CloseCode::NORMAL));
     assert!(outbox.is_closed());
     assert_eq!(waiting.poll(), Poll::Ready(Err(OutboxClosed)));
-    assert_eq!(outbox.try_queue("too late"), Err(QueueError::Closed));
+    assert_eq!(outbox.try_send("too late"), Err(TrySendError::Closed));
 
     assert!(sent.poll().is_pending());
     assert_eq!(take(&mut reader, usize::MAX), ["last"]);
@@ -225,8 +227,8 @@ fn closed_tells_all_who_wait_and_all_who_ask_later() {
 #[test]
 fn a_dropped_reader_closes_the_outbox_and_frees_what_waits() {
     let (outbox, reader) = outbox::channel(OutboxLimits::default().max_messages(1));
-    let mut sent = Task::new(outbox.send("lost"));
-    let mut waiting = Task::new(outbox.queue("lost"));
+    let mut sent = Task::new(send_and_flush(&outbox, "lost"));
+    let mut waiting = Task::new(outbox.send("lost"));
     let mut closed = Task::new(outbox.closed());
     assert!(sent.poll().is_pending() && waiting.poll().is_pending());
     assert!(closed.poll().is_pending());
@@ -236,7 +238,7 @@ fn a_dropped_reader_closes_the_outbox_and_frees_what_waits() {
     assert_eq!(closed.poll(), Poll::Ready(None));
     assert_eq!(outbox.queued(), (0, 0));
     assert!(outbox.is_closed());
-    assert_eq!(outbox.try_queue("late"), Err(QueueError::Closed));
+    assert_eq!(outbox.try_send("late"), Err(TrySendError::Closed));
     outbox.close(None);
     assert!(!outbox.evict(None));
 }
@@ -244,10 +246,10 @@ fn a_dropped_reader_closes_the_outbox_and_frees_what_waits() {
 #[test]
 fn a_dropped_future_leaves_nothing_behind() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(1));
-    let mut sent = Task::new(outbox.send("sent"));
-    let mut waiting = Task::new(outbox.queue("never in"));
+    let mut sent = Task::new(send_and_flush(&outbox, "sent"));
+    let mut waiting = Task::new(outbox.send("never in"));
     let mut closed = Task::new(outbox.closed());
-    let mut other = Task::new(outbox.queue("other"));
+    let mut other = Task::new(outbox.send("other"));
     assert!(sent.poll().is_pending() && waiting.poll().is_pending());
     assert!(closed.poll().is_pending() && other.poll().is_pending());
     let wakers = [&sent.flag, &waiting.flag, &closed.flag].map(Arc::downgrade);
@@ -263,9 +265,9 @@ fn a_dropped_future_leaves_nothing_behind() {
 #[test]
 fn a_future_that_was_woken_and_dropped_does_not_keep_the_room() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(1));
-    outbox.try_queue("1").unwrap();
-    let mut first = Task::new(outbox.queue("first"));
-    let mut second = Task::new(outbox.queue("second"));
+    outbox.try_send("1").unwrap();
+    let mut first = Task::new(outbox.send("first"));
+    let mut second = Task::new(outbox.send("second"));
     assert!(first.poll().is_pending() && second.poll().is_pending());
     take(&mut reader, usize::MAX);
     drop(first);
@@ -283,14 +285,14 @@ fn the_reader_is_woken_only_when_the_outbox_was_empty() {
     let mut batch = Vec::new();
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
-    outbox.try_queue("1").unwrap();
-    outbox.try_queue("2").unwrap();
-    let mut third = Task::new(outbox.queue("3"));
+    outbox.try_send("1").unwrap();
+    outbox.try_send("2").unwrap();
+    let mut third = Task::new(outbox.send("3"));
     assert!(third.poll().is_ready());
     assert_eq!(flag.wakes(), 1);
 
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_ready());
-    outbox.try_queue("4").unwrap();
+    outbox.try_send("4").unwrap();
     assert_eq!(flag.wakes(), 1, "it did not wait");
     while reader.poll_take(&mut cx, 1, &mut batch).is_ready() {}
     outbox.close(None);
@@ -308,7 +310,7 @@ fn the_reader_is_woken_by_its_last_waker() {
         let mut cx = Context::from_waker(&waker);
         assert!(reader.poll_take(&mut cx, 1, &mut Vec::new()).is_pending());
     }
-    outbox.try_queue("1").unwrap();
+    outbox.try_send("1").unwrap();
     assert_eq!((flags[0].wakes(), flags[1].wakes()), (0, 1));
 }
 
@@ -327,7 +329,7 @@ fn an_outbox_does_not_keep_the_task_of_a_connection_that_is_over() {
 #[test]
 fn debug_shows_lengths_only() {
     let (outbox, reader) = outbox::channel(OutboxLimits::default());
-    outbox.try_queue("secret").unwrap();
+    outbox.try_send("secret").unwrap();
     assert_eq!(
         format!("{outbox:?}"),
         "Outbox { messages: 1, bytes: 6, .. }"
@@ -372,6 +374,11 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+async fn send_and_flush(outbox: &Outbox, text: &'static str) -> Result<(), OutboxClosed> {
+    outbox.send(text).await?;
+    outbox.flush().await
 }
 
 fn take(reader: &mut OutboxReader, budget: usize) -> Vec<String> {

@@ -205,7 +205,7 @@ async fn converse(
             }
         };
         // A connection that ended meanwhile is noticed by `recv`.
-        let _ = session.queue(answer.encode()).await;
+        let _ = session.send(answer.encode()).await;
     }
     Ok(())
 }
@@ -247,7 +247,7 @@ async fn send_back(app: App, socket: Socket) {
     // In no room, but known to the hub, which closes it when the server ends.
     let _member = app.hub.attach(session.outbox().clone());
     while let Ok(Some(message)) = session.recv().await {
-        if session.queue(message).await.is_err() {
+        if session.send(message).await.is_err() {
             break;
         }
     }

@@ -24,7 +24,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Error;
-use super::input::Input;
+use super::input::{Input, READ, poll_read};
 use crate::log::debug;
 use crate::protocol::{CloseCause, Connection, Delivery, Event, Role};
 
@@ -45,6 +45,8 @@ pub(super) struct Driver<S> {
     pub(super) round_trip: Option<Duration>,
     /// How much was received without waiting, see [`TURN`].
     unwaited: u32,
+    /// Whether the last read went straight into a message.
+    was_direct: bool,
 }
 
 /// How far the transport is.
@@ -72,6 +74,10 @@ const TURN: u32 = 512;
 /// What a read counts in a turn: it may bring thousands of frames that make no event.
 const READ_COST: u32 = 32;
 
+/// How much is read between two large messages: enough to know how long the second is, and little
+/// to copy.
+const READ_BETWEEN: usize = 16 << 10;
+
 /// How many slices go into one vectored write.
 const SLICES: usize = 64;
 
@@ -90,6 +96,7 @@ impl<S> Driver<S> {
             written: 0,
             round_trip: None,
             unwaited: 0,
+            was_direct: false,
         }
     }
 
@@ -101,7 +108,24 @@ impl<S> Driver<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Receives whole messages.
+    #[inline]
     pub(super) fn poll_whole<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        // The commonest case, in half of the instructions.
+        if self.phase == Phase::Open
+            && self.unwaited < TURN
+            && let Some(taken) = self.take_whole(&mut take)
+        {
+            return Poll::Ready(Ok(Some(taken)));
+        }
+        self.poll_whole_slowly(cx, take)
+    }
+
+    #[inline(never)]
+    fn poll_whole_slowly<T>(
         &mut self,
         cx: &mut Context<'_>,
         take: impl FnMut(Event<'_>) -> ControlFlow<T>,
@@ -111,6 +135,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(Err(Error::InsideFragments));
         }
         self.poll_receive(cx, take)
+    }
+
+    /// Offers the next message if it lies whole in the input.
+    #[inline]
+    fn take_whole<T>(&mut self, take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>) -> Option<T> {
+        let mut unread = self.input.unread();
+        let received = self.connection.receive_whole(&mut unread)?;
+        let taken = match received {
+            Ok(event) => take(event).break_value(),
+            Err(error) => {
+                self.error = Some(Error::Protocol(error));
+                None
+            }
+        };
+        self.unwaited += 1;
+        let left = unread.len();
+        self.input.keep(left);
+        taken
     }
 
     /// Offers events to `take` until it wants one; writes, waits and keeps deadlines meanwhile.
@@ -140,8 +182,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         let write = self.poll_write_output(cx);
                         self.note_failure(write);
                     }
-                    if self.poll_read(cx).is_ready() {
-                        continue;
+                    match self.poll_read_direct(cx, &mut take) {
+                        Poll::Ready(Some(taken)) => return Poll::Ready(Ok(Some(taken))),
+                        Poll::Ready(None) => continue,
+                        Poll::Pending => {}
                     }
                     if self.phase == Phase::Unwritable {
                         // All that came before the failure has been taken.
@@ -207,9 +251,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         taken
     }
 
+    /// Reads once, straight into a large message if one is under way, which is offered when that
+    /// was the last of it. `Ready` if anything has changed.
+    fn poll_read_direct<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
+    ) -> Poll<Option<T>> {
+        let buffer = self.connection.direct_buffer();
+        if buffer.is_empty() {
+            return self.poll_read(cx).map(|()| None);
+        }
+        let read = ready!(poll_read(cx, Pin::new(&mut self.stream), buffer));
+        let count = *read.as_ref().unwrap_or(&0);
+        self.was_direct = true;
+        self.note_read(read);
+        match self.connection.receive_direct(count) {
+            Ok(event) => Poll::Ready(event.and_then(|event| take(event).break_value())),
+            Err(error) => {
+                self.error = Some(Error::Protocol(error));
+                Poll::Ready(None)
+            }
+        }
+    }
+
     /// Reads once; `Ready` if anything has changed.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match ready!(self.input.poll_read(cx, Pin::new(&mut self.stream))) {
+        let is_between_large = self.was_direct || self.connection.is_inside_large();
+        let limit = if is_between_large { READ_BETWEEN } else { READ };
+        let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream), limit));
+        self.was_direct = false;
+        self.note_read(read);
+        Poll::Ready(())
+    }
+
+    fn note_read(&mut self, read: io::Result<usize>) {
+        match read {
             Ok(0) => {
                 self.error.get_or_insert(Error::ConnectionLost);
                 self.lose();
@@ -220,16 +297,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.lose();
             }
         }
-        Poll::Ready(())
     }
 
     /// Writes the output and flushes the stream.
     fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.written;
         let polled = self.poll_write_all(cx);
-        if polled.is_pending() && self.written > before {
-            // The peer takes what is sent, so it lives, whatever is in front of its Pong.
-            self.connection.pause_deadlines();
+        if polled.is_pending() {
+            self.connection.output().shrink();
+            if self.written > before {
+                // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+                self.connection.pause_deadlines();
+            }
         }
         polled
     }
@@ -357,7 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Reads and drops; `Ready` at the end of the stream or at a failure.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN / READ_COST {
-            let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream)));
+            let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream), READ));
             self.input.clear();
             if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());

@@ -27,6 +27,32 @@ pub(super) struct InboxState {
     task: Option<Waker>,
 }
 
+/// How much more an inbox takes.
+#[derive(Clone, Copy)]
+pub(super) enum Room {
+    None,
+    Some { messages: usize, bytes: usize },
+}
+
+impl Room {
+    /// Whether there was room; the message that uses the last byte up is still taken, however
+    /// large.
+    pub(super) const fn take(&mut self, len: usize) -> bool {
+        let Self::Some { messages, bytes } = *self else {
+            return false;
+        };
+        *self = if messages > 1 && bytes > len {
+            Self::Some {
+                messages: messages - 1,
+                bytes: bytes - len,
+            }
+        } else {
+            Self::None
+        };
+        true
+    }
+}
+
 /// Who takes the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -81,23 +107,28 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Adds a message, if somebody listens.
-    pub(super) fn push(&self, message: Message) {
-        let mut state = self.lock();
-        if state.audience != Audience::Listening {
+    /// Adds messages, if somebody listens; leaves `messages` empty.
+    pub(super) fn extend(&self, messages: &mut Vec<Message>) {
+        if messages.is_empty() {
             return;
         }
-        state.bytes += message.len();
-        state.messages.push_back(message);
+        let mut state = self.lock();
+        if state.audience != Audience::Listening {
+            drop(state);
+            return messages.clear();
+        }
+        state.bytes += messages.iter().map(Message::len).sum::<usize>();
+        state.messages.extend(messages.drain(..));
         wake(state.session.take(), state);
     }
 
-    /// `Ready` when another message can be taken in.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For how much more there is room; pending if for nothing.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Room> {
         let mut state = self.lock();
-        let full = state.messages.len() >= self.max_messages || state.bytes >= self.max_bytes;
-        if !full || state.messages.is_empty() {
-            return Poll::Ready(());
+        let messages = self.max_messages.saturating_sub(state.messages.len());
+        let bytes = self.max_bytes.saturating_sub(state.bytes);
+        if messages > 0 && bytes > 0 || state.messages.is_empty() {
+            return Poll::Ready(Room::Some { messages, bytes });
         }
         state.task = Some(cx.waker().clone());
         Poll::Pending

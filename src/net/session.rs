@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::driver::Driver;
 use super::error::Error;
-use super::inbox::{Audience, Inbox};
+use super::inbox::{Audience, Inbox, Room};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
@@ -40,7 +40,7 @@ use crate::protocol::{CloseInfo, Event, State};
 /// let mut session = Session::spawn(wsroom::accept(stream).await?);
 /// let outbox = session.outbox().clone();
 /// tokio::spawn(async move {
-///     while outbox.queue("tick").await.is_ok() {
+///     while outbox.send("tick").await.is_ok() {
 ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 ///     }
 /// });
@@ -129,6 +129,7 @@ impl Session {
             reader,
             inbox: Arc::clone(&inbox),
             batch: Vec::new(),
+            incoming: Vec::new(),
             marks: VecDeque::new(),
         });
         Self {
@@ -168,7 +169,20 @@ impl Session {
         }
     }
 
-    /// Sends a message and waits until it was written. See [`Outbox::send`].
+    /// Waits for room in the outbox and puts a message in. See [`Outbox::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxClosed`] if the connection is closed, or told to close.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has not put the message in.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
+        self.outbox.send(message).await
+    }
+
+    /// Waits until all that was sent before was written. See [`Outbox::flush`].
     ///
     /// # Errors
     ///
@@ -176,22 +190,9 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call has put the message into the outbox or has not; if it has, it is written.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        self.outbox.send(message).await
-    }
-
-    /// Waits for room in the outbox and puts a message in. See [`Outbox::queue`].
-    ///
-    /// # Errors
-    ///
-    /// [`OutboxClosed`] if the connection is closed.
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped call has not put the message in.
-    pub async fn queue(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        self.outbox.queue(message).await
+    /// A dropped call leaves nothing behind.
+    pub async fn flush(&self) -> Result<(), OutboxClosed> {
+        self.outbox.flush().await
     }
 
     /// Closes the connection after what is queued, and waits until it is closed. `None` if the
@@ -283,6 +284,8 @@ struct SessionTask<S> {
     /// How much output makes the outbox wait.
     mark: usize,
     batch: Vec<Outgoing>,
+    /// Messages that came and are not in the inbox yet; empty between polls.
+    incoming: Vec<Message>,
     /// After how many bytes written how many messages of the outbox are written.
     marks: VecDeque<(u64, u64)>,
 }
@@ -370,28 +373,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         true
     }
 
-    /// Takes one message in, and writes what is due.
+    /// Takes in what has come, as much as there is room for, and writes what is due.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Error>> {
-        let full = self.inbox.poll_room(cx).is_pending();
-        if full && self.driver.connection.state() == State::Open {
-            // The peer may have answered a Ping, but that is not being read.
-            self.driver.connection.pause_deadlines();
-            ready!(self.driver.poll_flush_output(cx))?;
-        }
-        let received = self.driver.poll_whole(cx, |event| match event {
-            Event::Text(text) => ControlFlow::Break(text.into()),
-            Event::Binary(payload) => ControlFlow::Break(payload.into()),
-            _ => ControlFlow::Continue(()),
-        });
-        let message: Option<Message> = ready!(received)?;
-        let Some(message) = message else {
-            return Poll::Ready(Ok(Progress::Ended));
+        let mut room = match self.inbox.poll_room(cx) {
+            Poll::Ready(room) => room,
+            Poll::Pending if self.driver.connection.state() == State::Open => {
+                // The peer may have answered a Ping, but that is not being read.
+                self.driver.connection.pause_deadlines();
+                ready!(self.driver.poll_flush_output(cx))?;
+                Room::None
+            }
+            // Who has closed has no more need of messages, if there is no room for them.
+            Poll::Pending => Room::None,
         };
-        // Who has closed has no more need of messages, if there is no room for them.
-        if !full {
-            self.inbox.push(message);
-        }
-        Poll::Ready(Ok(Progress::Message))
+        let incoming = &mut self.incoming;
+        let received = self.driver.poll_whole(cx, |event| {
+            let message: Message = match event {
+                Event::Text(text) => text.into(),
+                Event::Binary(payload) => payload.into(),
+                _ => return ControlFlow::Continue(()),
+            };
+            if room.take(message.len()) {
+                incoming.push(message);
+            }
+            match room {
+                Room::Some { .. } => ControlFlow::Continue(()),
+                Room::None => ControlFlow::Break(()),
+            }
+        });
+        self.inbox.extend(&mut self.incoming);
+        self.incoming.shrink_to(KEPT);
+        received.map_ok(|taken| match taken {
+            Some(()) => Progress::Message,
+            None => Progress::Ended,
+        })
     }
 
     /// Tells those who wait for it what was written.

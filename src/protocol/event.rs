@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::buffer;
 use crate::close::CloseFrame;
 use crate::frame::OpCode;
 use crate::message::Message;
@@ -78,7 +79,7 @@ impl Payload<'_> {
     /// The bytes to keep: assembled ones are handed over, others copied.
     pub fn into_bytes(self) -> Bytes {
         match self {
-            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Borrowed(bytes) => buffer::copy(bytes),
             Self::Owned(bytes) => bytes,
         }
     }
@@ -120,7 +121,7 @@ impl Text<'_> {
     /// The text to keep: an assembled one is handed over, another copied.
     pub fn into_utf8_bytes(self) -> Utf8Bytes {
         match self {
-            Self::Borrowed(text) => text.into(),
+            Self::Borrowed(text) => Utf8Bytes::copy(text),
             Self::Owned(text) => text,
         }
     }

@@ -139,11 +139,11 @@ impl Connection {
         let deflater = deflate.and_then(|params| Deflater::new(params, is_client, effort));
         Self {
             role,
+            receiver: Receiver::new(!is_client, &config, inflater),
+            sender: Sender::new(is_client, deflater),
             config,
             agreed,
             state: State::Open,
-            receiver: Receiver::new(!is_client, inflater),
-            sender: Sender::new(is_client, deflater),
             keepalive: Keepalive::default(),
             ending: Ending::default(),
         }
@@ -165,6 +165,35 @@ impl Connection {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        match self.receive_whole(input) {
+            Some(event) => event.map(Some),
+            None => self.receive_any(input),
+        }
+    }
+
+    /// As [`receive`](Self::receive), if the next event is a message that lies whole in `input`.
+    #[inline(always)]
+    pub(crate) fn receive_whole<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Option<Result<Event<'a>, ProtocolError>> {
+        match self.receiver.receive_whole(input)? {
+            Ok(event) => {
+                self.keepalive.heard();
+                Some(Ok(event))
+            }
+            Err(error) => {
+                *input = &mut [];
+                Some(Err(self.fail_with(error.into())))
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn receive_any<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         if self.state == State::Closed {
             *input = &mut [];
         }
@@ -173,25 +202,71 @@ impl Connection {
             return Ok(None);
         }
         self.keepalive.heard();
-        let received = match self.receiver.receive_whole(&self.config, input) {
-            Some((opcode, payload)) => receive::whole_message(opcode, payload).map(Some),
-            None => self.receiver.receive(&self.config, input),
-        };
+        let received = self.receiver.receive(&self.config, input);
+        self.take_received(received)
+            .inspect_err(|_| *input = &mut [])
+    }
+
+    /// Where the next bytes from the peer may be read to, instead of passing them to
+    /// [`receive`](Self::receive): while much is missing of a large message, so that it is not
+    /// copied. Empty otherwise. Call [`receive_direct`](Self::receive_direct) then.
+    ///
+    /// It holds as many bytes as are missing of the frame, or a few times as many as have come.
+    pub fn direct_buffer(&mut self) -> &mut [u8] {
+        self.receiver.direct_buffer()
+    }
+
+    /// Takes `count` bytes that were read to the front of the [`direct_buffer`](Self::direct_buffer)
+    /// just asked for. Gives the message if they were the last of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Panics
+    ///
+    /// Panics if `count` is more than that buffer holds.
+    pub fn receive_direct(
+        &mut self,
+        count: usize,
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        self.keepalive.heard();
+        let received = self.receiver.receive_direct(count);
+        self.take_received(received)
+    }
+
+    /// Whether a large message is under way: after it, another may come.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_inside_large(&self) -> bool {
+        self.receiver.is_inside_large()
+    }
+
+    /// Answers what is to be answered.
+    fn take_received<'a>(
+        &mut self,
+        received: Result<Option<Received<'a>>, ProtocolError>,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
         let event = match received {
             Ok(None) => return Ok(None),
-            Ok(Some(Received::Text(text))) => return Ok(Some(Event::Text(text))),
-            Ok(Some(Received::Binary(payload))) => return Ok(Some(Event::Binary(payload))),
-            Ok(Some(Received::Fragment(fragment))) => return Ok(Some(Event::Fragment(fragment))),
-            Ok(Some(Received::Ping(payload))) => return Ok(Some(self.receive_ping(payload))),
-            Ok(Some(Received::Pong(payload))) => return Ok(Some(self.receive_pong(payload))),
+            Ok(Some(Received::Text(text))) => Ok(Event::Text(text)),
+            Ok(Some(Received::Binary(payload))) => Ok(Event::Binary(payload)),
+            Ok(Some(Received::Fragment(fragment))) => Ok(Event::Fragment(fragment)),
+            Ok(Some(Received::Ping(payload))) => Ok(self.receive_ping(payload)),
+            Ok(Some(Received::Pong(payload))) => Ok(self.receive_pong(payload)),
             Ok(Some(Received::Close(body))) => self.receive_close(&body),
             Err(error) => Err(error),
         };
-        event.map(Some).inspect_err(|&error| {
-            *input = &mut [];
-            let cause = CloseCause::Protocol(error);
-            self.fail(cause, error.close_code(), error.reason());
-        })
+        event.map(Some).map_err(|error| self.fail_with(error))
+    }
+
+    /// §7.1.7: ends the connection for a fault of the peer.
+    fn fail_with(&mut self, error: ProtocolError) -> ProtocolError {
+        let cause = CloseCause::Protocol(error);
+        self.fail(cause, error.close_code(), error.reason());
+        error
     }
 
     /// Takes the end of the input, or the loss of the transport.
@@ -457,6 +532,13 @@ impl Connection {
             State::Closing | State::Closed => Err(SendError::Closed),
         }
     }
+}
+
+/// Frees the buffers that this thread keeps for its connections, 4 MiB at most: for tests that count
+/// what a connection holds.
+#[doc(hidden)]
+pub fn release_kept() {
+    crate::buffer::release_kept();
 }
 
 /// Shows how far the connection is, and no payload.

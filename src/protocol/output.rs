@@ -6,7 +6,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use crate::frame::{FrameHeader, MaskKey};
+use crate::buffer::Buffer;
+use crate::frame::FrameHeader;
 
 /// Encoded frames, in the order in which they are to be written. It is a [`Buf`]: write its
 /// [`chunk`](Buf::chunk)s and [`advance`](Buf::advance) over what was written.
@@ -15,56 +16,67 @@ use crate::frame::{FrameHeader, MaskKey};
 /// large ones are kept by reference.
 #[derive(Default)]
 pub struct Output {
-    /// What is to be written before `tail`.
-    segments: VecDeque<Bytes>,
-    tail: Vec<u8>,
-    /// How much of `tail` was written, if `segments` is empty.
-    written: usize,
+    /// What is to be written stands in `start..end`, but for what is kept by reference. An empty
+    /// output has no buffer.
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+    references: VecDeque<Reference>,
     remaining: usize,
     /// How many bytes were written in all.
     passed: u64,
+}
+
+/// Bytes that are to be written before those from `at` on in the buffer.
+struct Reference {
+    at: usize,
+    bytes: Bytes,
 }
 
 /// From this length on, a shared payload is kept by reference: copying 4 KiB costs more than
 /// another slice in the write does.
 const BY_REFERENCE: usize = 4 << 10;
 
-/// An empty output keeps a buffer up to this size, to save the next frame its allocation.
-const KEPT: usize = 1 << 10;
+/// How large a buffer is at first.
+const FIRST: usize = 512;
+
+/// How large one is at least that did not suffice: for many small frames, or a few of 1 KiB.
+const BUFFER: usize = 16 << 10;
 
 impl Output {
     /// Adds a frame with a payload that is copied, and masked if the header says so.
+    #[inline]
     pub(super) fn push(&mut self, header: &FrameHeader, payload: &[u8]) {
         let encoded = header.encode();
-        self.make_room(encoded.as_slice().len() + payload.len());
-        self.tail.extend_from_slice(encoded.as_slice());
-        self.tail.extend_from_slice(payload);
+        let encoded = encoded.as_slice();
+        let (head, body) = self
+            .room(encoded.len() + payload.len())
+            .split_at_mut(encoded.len());
+        head.copy_from_slice(encoded);
+        body.copy_from_slice(payload);
+        // §5.3: the payload is masked, not the header.
         if let Some(key) = header.mask {
-            self.mask_last(key, payload.len());
+            key.apply(body);
         }
-        self.remaining += encoded.as_slice().len() + payload.len();
     }
 
     /// Adds a frame with a payload that may be kept by reference.
+    #[inline]
     pub(super) fn push_shared(&mut self, header: &FrameHeader, payload: &Bytes) {
         if header.mask.is_some() || payload.len() < BY_REFERENCE {
             return self.push(header, payload);
         }
-        let encoded = header.encode();
-        self.tail.extend_from_slice(encoded.as_slice());
-        self.remaining += encoded.as_slice().len();
-        self.push_segment(payload.clone());
+        self.push(header, &[]);
+        self.refer_to(payload.clone());
     }
 
     /// Adds frames that are encoded already.
     #[inline]
     pub(super) fn push_encoded(&mut self, frames: &Bytes) {
         if frames.len() < BY_REFERENCE {
-            self.make_room(frames.len());
-            self.tail.extend_from_slice(frames);
-            self.remaining += frames.len();
+            self.room(frames.len()).copy_from_slice(frames);
         } else {
-            self.push_segment(frames.clone());
+            self.refer_to(frames.clone());
         }
     }
 
@@ -78,68 +90,98 @@ impl Output {
         *self = Self::default();
     }
 
-    fn push_segment(&mut self, segment: Bytes) {
-        if !self.tail.is_empty() {
-            let mut before = Bytes::from(std::mem::take(&mut self.tail));
-            before.advance(std::mem::take(&mut self.written));
-            if !before.is_empty() {
-                self.segments.push_back(before);
-            }
-        }
-        self.remaining += segment.len();
-        self.segments.push_back(segment);
-    }
-
-    /// Before `tail` grows, gives up its front if most of it was written, so that an output that
-    /// is never quite empty does not keep all that ever passed through it.
-    fn make_room(&mut self, additional: usize) {
-        let room = self.tail.capacity() - self.tail.len();
-        if room < additional && self.written >= self.tail.len() - self.written {
-            self.tail.drain(..std::mem::take(&mut self.written));
+    /// Gives up memory that is not needed for what waits: for a peer that does not read.
+    pub(crate) fn shrink(&mut self) {
+        let waiting = self.end - self.start;
+        if self.buffer.len() > 2 * waiting.max(FIRST) {
+            self.replace_buffer(waiting);
         }
     }
 
-    /// §5.3: the payload is masked, not the header.
-    fn mask_last(&mut self, key: MaskKey, len: usize) {
-        let start = self.tail.len() - len;
-        key.apply(&mut self.tail[start..]);
+    fn refer_to(&mut self, bytes: Bytes) {
+        self.remaining += bytes.len();
+        self.references.push_back(Reference {
+            at: self.end,
+            bytes,
+        });
     }
 
-    fn advance_tail(&mut self, count: usize) {
-        self.written += count;
-        debug_assert!(self.written <= self.tail.len());
-        if self.written == self.tail.len() {
-            self.written = 0;
-            if self.tail.capacity() > KEPT {
-                self.tail = Vec::new();
-            } else {
-                self.tail.clear();
-            }
+    /// Room for `len` more bytes, which count as added.
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.buffer.len() - self.end < len {
+            self.make_room(len);
         }
+        let start = self.end;
+        self.end += len;
+        self.remaining += len;
+        &mut self.buffer[start..self.end]
+    }
+
+    /// Gives up the front of the buffer if most of it was written, so that an output that is never
+    /// quite empty does not keep all that ever passed through it; otherwise takes a larger one.
+    #[cold]
+    fn make_room(&mut self, len: usize) {
+        let waiting = self.end - self.start;
+        if self.start >= waiting && waiting + len <= self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.moved_to_front();
+        } else if waiting == 0 {
+            self.replace_buffer(len.max(FIRST));
+        } else {
+            self.replace_buffer((waiting + len).max(BUFFER));
+        }
+    }
+
+    fn replace_buffer(&mut self, len: usize) {
+        let mut buffer = Buffer::new(len);
+        buffer[..self.end - self.start].copy_from_slice(&self.buffer[self.start..self.end]);
+        self.buffer = buffer;
+        self.moved_to_front();
+    }
+
+    fn moved_to_front(&mut self) {
+        let moved_by = std::mem::take(&mut self.start);
+        self.end -= moved_by;
+        for reference in &mut self.references {
+            reference.at -= moved_by;
+        }
+    }
+
+    /// How far the buffer is to be written before something else is.
+    fn buffered_end(&self) -> usize {
+        self.references.front().map_or(self.end, |next| next.at)
     }
 }
 
 impl Buf for Output {
+    #[inline]
     fn remaining(&self) -> usize {
         self.remaining
     }
 
+    #[inline]
     fn chunk(&self) -> &[u8] {
-        match self.segments.front() {
-            Some(segment) => segment,
-            None => &self.tail[self.written..],
+        match self.references.front() {
+            Some(next) if next.at == self.start => &next.bytes,
+            _ => &self.buffer[self.start..self.buffered_end()],
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let tail = &self.tail[self.written..];
-        let chunks = self
-            .segments
-            .iter()
-            .map(|segment| &segment[..])
-            .chain((!tail.is_empty()).then_some(tail));
+        let mut start = self.start;
+        let chunks = self.references.iter().flat_map(|next| {
+            let buffered = &self.buffer[start..next.at];
+            start = next.at;
+            [buffered, &next.bytes[..]]
+        });
+        let last = self.references.back().map_or(self.start, |last| last.at);
+        let chunks = chunks.chain([&self.buffer[last..self.end]]);
         let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+        for (slice, chunk) in slices
+            .iter_mut()
+            .zip(chunks.filter(|chunk| !chunk.is_empty()))
+        {
             *slice = IoSlice::new(chunk);
             count += 1;
         }
@@ -153,18 +195,28 @@ impl Buf for Output {
         assert!(count <= self.remaining, "cannot advance past the end");
         self.remaining -= count;
         self.passed += count as u64;
-        while let Some(segment) = self.segments.front_mut() {
-            if count < segment.len() {
-                segment.advance(count);
-                return;
+        if self.remaining == 0 {
+            (self.start, self.end) = (0, 0);
+            self.buffer = Buffer::default();
+            if self.references.capacity() > 0 {
+                self.references = VecDeque::new();
             }
-            count -= segment.len();
-            self.segments.pop_front();
+            return;
         }
-        if self.segments.capacity() > 0 && self.remaining == 0 {
-            self.segments = VecDeque::new();
+        while count > 0 {
+            let buffered = (self.buffered_end() - self.start).min(count);
+            self.start += buffered;
+            count -= buffered;
+            let Some(next) = self.references.front_mut() else {
+                break;
+            };
+            if count < next.bytes.len() {
+                next.bytes.advance(count);
+                break;
+            }
+            count -= next.bytes.len();
+            self.references.pop_front();
         }
-        self.advance_tail(count);
     }
 }
 
@@ -178,7 +230,7 @@ impl fmt::Debug for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::OpCode;
+    use crate::frame::{MaskKey, OpCode};
 
     const fn header(payload_len: usize, mask: Option<MaskKey>) -> FrameHeader {
         FrameHeader {
@@ -277,15 +329,26 @@ mod tests {
                 assert_eq!(Some(byte), expected.pop_front());
                 output.advance(1);
             }
-            assert!(output.tail.capacity() <= 8_000);
+            assert!(output.buffer.len() <= BUFFER);
         }
     }
 
     #[test]
-    fn an_empty_output_keeps_no_large_buffer() {
+    fn an_empty_output_keeps_no_buffer() {
         let (mut output, _) = filled();
         output.advance(output.remaining());
-        assert!(output.tail.capacity() <= KEPT);
-        assert_eq!(output.segments.capacity(), 0);
+        assert!(output.buffer.is_empty());
+        assert_eq!(output.references.capacity(), 0);
+    }
+
+    #[test]
+    fn an_output_that_is_shrunk_keeps_what_waits_and_little_more() {
+        for skipped in [0, 3, 5_000, 8_200] {
+            let (mut output, wire) = filled();
+            output.advance(skipped);
+            output.shrink();
+            assert!(output.buffer.len() <= BUFFER / 8);
+            assert_eq!(output.copy_to_bytes(output.remaining()), wire[skipped..]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::log::debug;
-use crate::outbox::{Outbox, QueueError};
+use crate::outbox::{Outbox, TrySendError};
 use crate::protocol::PreparedMessage;
 
 use super::hooks::LeaveReason;
@@ -251,17 +251,17 @@ impl Delivery<'_> {
         }
         let queued = match gate {
             Some(gate) => gate.hold(&member.outbox, self.message),
-            None => member.outbox.try_queue(self.message),
+            None => member.outbox.try_send(self.message),
         };
         match queued {
             Ok(()) => self.report.queued += 1,
             // At once, so that nothing is put in behind the message that is lost.
-            Err(QueueError::Full) if evict(&member.outbox) => {
+            Err(TrySendError::Full) if evict(&member.outbox) => {
                 self.report.evicted += 1;
                 self.slow.push(Arc::clone(member));
             }
             // In the second case, another thread was faster to evict it.
-            Err(QueueError::Closed | QueueError::Full) => self.report.closed += 1,
+            Err(TrySendError::Closed | TrySendError::Full) => self.report.closed += 1,
         }
     }
 }
@@ -283,25 +283,25 @@ impl Gate {
     }
 
     /// Takes as much as the outbox would if it were empty.
-    fn hold(&mut self, outbox: &Outbox, message: &PreparedMessage) -> Result<(), QueueError> {
+    fn hold(&mut self, outbox: &Outbox, message: &PreparedMessage) -> Result<(), TrySendError> {
         if outbox.is_closed() {
-            return Err(QueueError::Closed);
+            return Err(TrySendError::Closed);
         }
         let limits = outbox.limits();
         let bytes = self.bytes.saturating_add(message.len());
         let fits = self.held.len() < limits.max_messages && bytes <= limits.max_bytes;
         if !fits && !self.held.is_empty() {
-            return Err(QueueError::Full);
+            return Err(TrySendError::Full);
         }
         self.held.push(message.clone());
         self.bytes = bytes;
         Ok(())
     }
 
-    pub(super) fn open(self, outbox: &Outbox) -> Result<(), QueueError> {
+    pub(super) fn open(self, outbox: &Outbox) -> Result<(), TrySendError> {
         self.held
             .into_iter()
-            .try_for_each(|message| outbox.try_queue(message))
+            .try_for_each(|message| outbox.try_send(message))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::close::CloseFrame;
-use crate::outbox::{Outbox, Outgoing, QueueError};
+use crate::outbox::{Outbox, Outgoing, TrySendError};
 
 use super::broadcast::{Broadcast, evict};
 use super::hooks::{Hooks, LeaveReason};
@@ -128,13 +128,13 @@ impl Hub {
     /// [`SendToError`] if the message was not put in.
     pub fn send_to(&self, id: MemberId, message: impl Into<Outgoing>) -> Result<(), SendToError> {
         let member = self.registry.member(id).ok_or(SendToError::Unknown)?;
-        match member.outbox.try_queue(message) {
+        match member.outbox.try_send(message) {
             Ok(()) => Ok(()),
-            Err(QueueError::Full) if evict(&member.outbox) => {
+            Err(TrySendError::Full) if evict(&member.outbox) => {
                 self.detach(&member, LeaveReason::Evicted);
                 Err(SendToError::Evicted)
             }
-            Err(QueueError::Full | QueueError::Closed) => Err(SendToError::Closed),
+            Err(TrySendError::Full | TrySendError::Closed) => Err(SendToError::Closed),
         }
     }
 

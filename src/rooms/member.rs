@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::outbox::{Outbox, Outgoing, QueueError};
+use crate::outbox::{Outbox, Outgoing, TrySendError};
 
 use super::broadcast::{Broadcast, evict};
 use super::hooks::LeaveReason;
@@ -246,11 +246,11 @@ impl Threshold<'_> {
     {
         let messages = welcome(&self.entered.others);
         for message in messages {
-            match self.member.outbox().try_queue(message) {
+            match self.member.outbox().try_send(message) {
                 Ok(()) => {}
-                Err(QueueError::Full) => return self.evict(),
+                Err(TrySendError::Full) => return self.evict(),
                 // The connection is over, and its task will soon drop the member.
-                Err(QueueError::Closed) => break,
+                Err(TrySendError::Closed) => break,
             }
         }
         let mut inside = self.entered.room.lock();
@@ -269,8 +269,8 @@ impl Threshold<'_> {
         drop(inside);
         self.crossed = true;
         match opened {
-            Err(QueueError::Full) => return self.evict(),
-            Ok(()) | Err(QueueError::Closed) => {}
+            Err(TrySendError::Full) => return self.evict(),
+            Ok(()) | Err(TrySendError::Closed) => {}
         }
         self.member.hub.call_hooks();
         Ok(())

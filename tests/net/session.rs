@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use wsroom::net::SessionConfig;
-use wsroom::outbox::{OutboxLimits, QueueError};
+use wsroom::outbox::{OutboxLimits, TrySendError};
 use wsroom::{
     CloseCause, CloseCode, CloseFrame, Config, Error, Message, PreparedMessage, Role, Session,
 };
@@ -37,6 +37,7 @@ async fn it_echoes() {
         let message = session.recv().await.unwrap().unwrap();
         session.send(message).await.unwrap();
     }
+    session.flush().await.unwrap();
     let sent: Vec<Message> = (0..10).map(|i| format!("{i}").into()).collect();
     assert_eq!(messages(Role::Client, writes.take()), sent);
 }
@@ -46,10 +47,10 @@ async fn what_is_queued_leaves_in_one_write_in_its_order() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
     settle().await;
     for i in 0..100 {
-        session.queue(format!("{i}")).await.unwrap();
+        session.send(format!("{i}")).await.unwrap();
     }
     session
-        .queue(PreparedMessage::new(binary(5_000)))
+        .send(PreparedMessage::new(binary(5_000)))
         .await
         .unwrap();
     settle().await;
@@ -71,7 +72,7 @@ async fn what_one_task_queues_arrives_in_its_order() {
         let outbox = session.outbox().clone();
         tokio::spawn(async move {
             for i in 0..200 {
-                outbox.queue(format!("{task} {i}")).await.unwrap();
+                outbox.send(format!("{task} {i}")).await.unwrap();
             }
         });
     }
@@ -87,11 +88,12 @@ async fn what_one_task_queues_arrives_in_its_order() {
 
 /// S12: a completion that means something.
 #[tokio::test(start_paused = true)]
-async fn send_resolves_when_the_message_was_written_and_not_before() {
+async fn flush_resolves_when_the_message_was_written_and_not_before() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
     writes.stall();
     let outbox = session.outbox().clone();
-    let sending = tokio::spawn(async move { outbox.send("x").await });
+    outbox.send("x").await.unwrap();
+    let sending = tokio::spawn(async move { outbox.flush().await });
     settle().await;
     assert!(!sending.is_finished());
     writes.resume();
@@ -108,11 +110,12 @@ async fn all_that_is_queued_leaves_when_a_stalled_peer_reads_again() {
     writes.stall();
     let outbox = session.outbox().clone();
     for _ in 0..10 {
-        outbox.try_queue(binary(50_000)).unwrap();
+        outbox.try_send(binary(50_000)).unwrap();
     }
     settle().await;
     writes.resume();
     session.send("last").await.unwrap();
+    session.flush().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(messages(Role::Client, writes.take()).len(), 11);
 }
@@ -126,16 +129,16 @@ async fn an_outbox_is_bounded_in_messages_and_in_bytes() {
         let (session, _reads, writes, _far) = session(config);
         writes.stall();
         // Fills the output up to the write mark, which is no part of the outbox.
-        session.queue(binary(70_000)).await.unwrap();
+        session.send(binary(70_000)).await.unwrap();
         settle().await;
         for _ in 0..room {
-            session.outbox().try_queue(binary(len)).unwrap();
+            session.outbox().try_send(binary(len)).unwrap();
         }
         assert_eq!(
-            session.outbox().try_queue(binary(len)),
-            Err(QueueError::Full)
+            session.outbox().try_send(binary(len)),
+            Err(TrySendError::Full)
         );
-        let mut waiting = Box::pin(session.queue(binary(len)));
+        let mut waiting = Box::pin(session.send(binary(len)));
         assert!(waiting.as_mut().now_or_never().is_none());
         writes.resume();
         waiting.await.unwrap();
@@ -153,7 +156,7 @@ async fn a_handler_that_sleeps_holds_up_neither_pongs_nor_deliveries() {
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_secs(5)).await;
         reads.put(&masked(9, b"there?"));
-        session.outbox().queue("news").await.unwrap();
+        session.outbox().send("news").await.unwrap();
         settle().await;
         let wire = frames(&writes.take());
         assert!(wire.contains(&(0x8a, b"there?".to_vec())));
@@ -178,7 +181,7 @@ async fn a_full_inbox_makes_the_peer_wait_and_is_no_timeout() {
         reads.put(&frame);
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(reads.len(), unread + frame.len(), "nothing more is read");
-        session.queue("alive").await.unwrap();
+        session.send("alive").await.unwrap();
         for _ in 0..11 {
             assert!(session.recv().await.unwrap().is_some());
         }
@@ -208,7 +211,7 @@ async fn all_who_wait_for_the_end_learn_how_it_was() {
     }
     assert_eq!(session.closed().await, Some(info.clone()));
     assert_eq!(session.outbox().close_info(), Some(info));
-    assert_eq!(session.queue("late").await.ok(), None);
+    assert_eq!(session.send("late").await.ok(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +253,7 @@ async fn recv_timeout_gives_up_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_closes_with_1000() {
     let (session, reads, writes, _far) = session(SessionConfig::default());
-    session.queue("last").await.unwrap();
+    session.send("last").await.unwrap();
     let outbox = session.outbox().clone();
     drop(session);
     settle().await;
@@ -299,13 +302,13 @@ async fn a_close_follows_what_is_queued() {
     let (session, reads, writes, _far) = session(SessionConfig::default());
     writes.stall();
     for i in 0..5 {
-        session.outbox().try_queue(vec![i; 30_000]).unwrap();
+        session.outbox().try_send(vec![i; 30_000]).unwrap();
     }
     session.outbox().close(CloseFrame::from(CloseCode::NORMAL));
     session
         .outbox()
         .close(CloseFrame::from(CloseCode::GOING_AWAY));
-    assert_eq!(session.outbox().try_queue("late"), Err(QueueError::Closed));
+    assert_eq!(session.outbox().try_send("late"), Err(TrySendError::Closed));
     settle().await;
     writes.resume();
     settle().await;
@@ -321,11 +324,12 @@ async fn a_close_follows_what_is_queued() {
 async fn an_evicted_peer_gets_its_close_instead_of_what_is_queued() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
     writes.stall();
-    session.queue(binary(70_000)).await.unwrap();
+    session.send(binary(70_000)).await.unwrap();
     settle().await;
-    session.queue("dropped").await.unwrap();
+    session.send("dropped").await.unwrap();
     let outbox = session.outbox().clone();
-    let sending = tokio::spawn(async move { outbox.send("dropped too").await });
+    outbox.send("dropped too").await.unwrap();
+    let sending = tokio::spawn(async move { outbox.flush().await });
     settle().await;
     let frame = CloseFrame::from(CloseCode::TRY_AGAIN_LATER);
     session.outbox().evict(frame);
@@ -342,7 +346,7 @@ async fn an_evicted_peer_gets_its_close_instead_of_what_is_queued() {
 async fn an_evicted_peer_that_reads_nothing_is_cut_after_10_seconds() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
     writes.stall();
-    session.queue(binary(70_000)).await.unwrap();
+    session.send(binary(70_000)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let start = Instant::now();
     session.outbox().evict(None);
@@ -367,11 +371,11 @@ async fn a_peer_that_resets_ends_all_that_waits() {
     let config = SessionConfig::default().outbox(OutboxLimits::default().max_messages(1));
     let (mut session, reads, writes, _far) = session(config);
     writes.stall();
-    session.queue(binary(70_000)).await.unwrap();
+    session.send(binary(70_000)).await.unwrap();
     settle().await;
-    session.queue("fills it").await.unwrap();
+    session.send("fills it").await.unwrap();
     let outbox = session.outbox().clone();
-    let queueing = tokio::spawn(async move { outbox.queue("waits").await });
+    let queueing = tokio::spawn(async move { outbox.send("waits").await });
     settle().await;
     reads.reset();
     writes.reset();
@@ -382,11 +386,12 @@ async fn a_peer_that_resets_ends_all_that_waits() {
 
 /// A message that left together with the failure was written all the same.
 #[tokio::test(start_paused = true)]
-async fn a_send_that_was_written_succeeds_although_the_connection_ends_at_once() {
+async fn a_flush_that_is_done_succeeds_although_the_connection_ends_at_once() {
     let (session, reads, writes, _far) = session(SessionConfig::default());
     writes.stall();
     let outbox = session.outbox().clone();
-    let sending = tokio::spawn(async move { outbox.send("out").await });
+    outbox.send("out").await.unwrap();
+    let sending = tokio::spawn(async move { outbox.flush().await });
     settle().await;
     writes.resume();
     reads.end();
@@ -438,7 +443,7 @@ async fn a_session_finds_a_peer_that_vanished_within_40_seconds() {
     let outbox = session.outbox().clone();
     // Steady traffic into the buffers of the system is no sign of life.
     tokio::spawn(async move {
-        while outbox.queue("tick").await.is_ok() {
+        while outbox.send("tick").await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
@@ -464,7 +469,7 @@ async fn two_sessions_that_send_all_they_can_never_stop() {
             let outbox = session.outbox().clone();
             tokio::spawn(async move {
                 for i in 0..EACH {
-                    outbox.queue(binary(i * 37 % 9_000)).await.unwrap();
+                    outbox.send(binary(i * 37 % 9_000)).await.unwrap();
                 }
             });
         }

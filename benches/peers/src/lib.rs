@@ -1,5 +1,7 @@
 //! What the programs of this package share: the rows that they print, and the names in them.
 
+pub mod sockets;
+
 use serde::{Deserialize, Serialize};
 
 /// One figure of one contestant in one workload, as one line of JSON on standard output.

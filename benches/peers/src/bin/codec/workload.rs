@@ -206,7 +206,8 @@ fn byte_by_byte() -> Workload {
 
 /// Pings that are to be answered, and one message so that the flood has an end.
 fn ping_flood() -> Workload {
-    const PINGS: usize = 4096;
+    // More than two reads bring, so that no read ends two floods.
+    const PINGS: usize = 16384;
     let mut random = Random(9);
     let mut wire = Vec::new();
     for _ in 0..PINGS {

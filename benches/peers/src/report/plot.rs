@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::summary::Line;
 use crate::{Side, Suite, number};
 
-const WIDTH: f64 = 860.0;
-const LABELS: f64 = 250.0;
+const WIDTH: f64 = 900.0;
+const LABELS: f64 = 290.0;
 const VALUES: f64 = 90.0;
 const BAR: f64 = 13.0;
 const STEP: f64 = 17.0;

@@ -1,0 +1,173 @@
+//! wsroom: the borrowed form is [`Connection`] over a buffer of the caller's, the owned form is
+//! [`WebSocket`].
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Buf;
+use wsroom::protocol::Config;
+use wsroom::{Agreed, Connection, Event, Message, Role, WebSocket};
+
+use super::{Entry, entry};
+use crate::wire::{BURST, Wire, block_on, took};
+use crate::workload::{MAX_FRAGMENTS, MAX_MESSAGE, Task, Workload};
+
+pub fn jobs(work: &Arc<Workload>) -> Vec<Entry> {
+    match work.task {
+        Task::Receive => vec![receive_borrowed(work), receive_owned(work)],
+        Task::Echo => vec![echo_borrowed(work), echo_owned(work)],
+        Task::SendAsClient => [Role::Client]
+            .into_iter()
+            .flat_map(|role| send(work, role))
+            .collect(),
+        Task::SendAsServer => [Role::Server]
+            .into_iter()
+            .flat_map(|role| send(work, role))
+            .collect(),
+    }
+}
+
+fn receive_borrowed(work: &Arc<Workload>) -> Entry {
+    let mut pump = Pump::new(work);
+    entry("wsroom", "borrowed", move || {
+        pump.run(|_, payload, _| took(payload))
+    })
+}
+
+fn echo_borrowed(work: &Arc<Workload>) -> Entry {
+    let mut pump = Pump::new(work);
+    entry("wsroom", "borrowed", move || {
+        pump.run(|connection, payload, is_text| {
+            took(payload);
+            let message = match is_text {
+                true => Message::text(str::from_utf8(payload).expect("it was validated")),
+                false => Message::from(payload),
+            };
+            connection.send(message).expect("it is open");
+        });
+    })
+}
+
+fn receive_owned(work: &Arc<Workload>) -> Entry {
+    let mut socket = socket(work, Role::Server);
+    let messages = work.payloads.len();
+    entry("wsroom", "owned", move || {
+        block_on(async {
+            for _ in 0..messages {
+                let message = socket.recv().await.expect("all frames are legal");
+                took(message.expect("there is no end").as_bytes());
+            }
+        });
+    })
+}
+
+fn echo_owned(work: &Arc<Workload>) -> Entry {
+    let mut socket = socket(work, Role::Server);
+    let messages = work.payloads.len();
+    entry("wsroom", "owned", move || {
+        block_on(async {
+            for _ in 0..messages {
+                let message = socket.recv().await.expect("all frames are legal");
+                let message = message.expect("there is no end");
+                took(message.as_bytes());
+                socket.feed(message).await.expect("it is open");
+            }
+            socket.flush().await.expect("it is open");
+        });
+    })
+}
+
+fn send(work: &Arc<Workload>, role: Role) -> [Entry; 2] {
+    let mut connection = Connection::new(role, Agreed::default(), config());
+    let mut wire = Wire::new(work);
+    let payloads = work.payloads.clone();
+    let bare = entry("wsroom", "Connection", move || {
+        for payload in &payloads {
+            connection.send(payload.clone()).expect("it is open");
+        }
+        write(&mut connection, &mut wire);
+    });
+    let mut socket = socket(work, role);
+    let payloads = work.payloads.clone();
+    let whole = entry("wsroom", "WebSocket", move || {
+        block_on(async {
+            for payload in &payloads {
+                socket.feed(payload.clone()).await.expect("it is open");
+            }
+            socket.flush().await.expect("it is open");
+        });
+    });
+    [bare, whole]
+}
+
+/// The loop around a [`Connection`]: one read, all its messages, one write.
+struct Pump {
+    connection: Connection,
+    wire: Wire,
+    buffer: Vec<u8>,
+    /// What of the buffer was read and not received.
+    start: usize,
+    end: usize,
+    messages: usize,
+}
+
+impl Pump {
+    fn new(work: &Arc<Workload>) -> Self {
+        Self {
+            connection: Connection::new(Role::Server, Agreed::default(), config()),
+            wire: Wire::new(work),
+            buffer: vec![0; BURST],
+            start: 0,
+            end: 0,
+            messages: work.payloads.len(),
+        }
+    }
+
+    fn run(&mut self, mut take: impl FnMut(&mut Connection, &[u8], bool)) {
+        let mut left = self.messages;
+        while left > 0 {
+            if self.start == self.end {
+                write(&mut self.connection, &mut self.wire);
+                self.start = 0;
+                self.end = self.wire.fill(&mut self.buffer).unwrap_or(0);
+            }
+            let mut input = &mut self.buffer[self.start..self.end];
+            while left > 0 {
+                match self
+                    .connection
+                    .receive(&mut input)
+                    .expect("all frames are legal")
+                {
+                    None => break,
+                    Some(Event::Text(text)) => take(&mut self.connection, text.as_bytes(), true),
+                    Some(Event::Binary(payload)) => take(&mut self.connection, &payload, false),
+                    Some(_) => continue,
+                }
+                left -= 1;
+            }
+            self.start = self.end - input.len();
+        }
+        write(&mut self.connection, &mut self.wire);
+    }
+}
+
+/// Writes the output with as few writes as a socket would allow.
+fn write(connection: &mut Connection, wire: &mut Wire) {
+    let output = connection.output();
+    while output.has_remaining() {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let count = output.chunks_vectored(&mut slices);
+        let written = wire.write_vectored(&slices[..count]);
+        output.advance(written);
+    }
+}
+
+fn socket(work: &Arc<Workload>, role: Role) -> WebSocket<Wire> {
+    WebSocket::new(Wire::new(work), role, Agreed::default(), config(), &[])
+}
+
+fn config() -> Config {
+    Config::default()
+        .max_message_size(MAX_MESSAGE)
+        .max_fragments(MAX_FRAGMENTS)
+}

@@ -7,11 +7,11 @@ use bytes::BytesMut;
 
 use super::config::Config;
 use super::event::{Event, Fragment, Payload, Text};
-use crate::buffer::Gathered;
+use crate::buffer::{self, Gathered};
 use crate::deflate::{Inflated, Inflater, InvalidDeflate};
 use crate::error::ProtocolError;
 use crate::frame::{FrameHeader, HeaderPart, MaskKey, OpCode};
-use crate::utf8::{Utf8Buffer, Utf8Error, Utf8Validator, unmask_text};
+use crate::utf8::{Utf8Buffer, Utf8Bytes, Utf8Error, Utf8Validator, unmask_text};
 
 /// In which form messages come out of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -474,6 +474,14 @@ impl Receiver {
                 return Err(ProtocolError::MessageTooLarge);
             }
             let has_ended = frame.remaining == 0 && !pending;
+            if has_ended
+                && frame.fin
+                && let Some(whole) = message.whole_inflated(piece)
+            {
+                let whole = whole?;
+                inflater.finish()?;
+                return Ok(Some(whole));
+            }
             message.receive_inflated(piece, frame.fin && has_ended, &mut given_out)?;
             if has_ended && frame.fin {
                 inflater.finish()?;
@@ -804,6 +812,22 @@ impl Assembly {
             }
         }
         Ok(())
+    }
+
+    /// A copy of a compressed message that was inflated to one piece, unless it is taken in
+    /// fragments.
+    fn whole_inflated<'a>(&self, piece: &[u8]) -> Option<Result<Received<'a>, Utf8Error>> {
+        if self.inflated > 0 {
+            return None;
+        }
+        match self.kind {
+            Kind::Text(_) => Some(match simdutf8::basic::from_utf8(piece) {
+                Ok(text) => Ok(Received::Text(Text::Owned(Utf8Bytes::copy(text)))),
+                Err(_) => Err(Utf8Error),
+            }),
+            Kind::Binary(_) => Some(Ok(Received::Binary(Payload::Owned(buffer::copy(piece))))),
+            Kind::Fragments { .. } => None,
+        }
     }
 
     /// Ends a compressed message, of which `last` was not given out.

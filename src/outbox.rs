@@ -71,7 +71,7 @@ impl OutboxLimits {
 /// outbox.try_send("two")?;
 /// assert_eq!(outbox.try_send("three"), Err(TrySendError::Full));
 ///
-/// let mut batch = Vec::new();
+/// let mut batch = std::collections::VecDeque::new();
 /// let taken = reader.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, &mut batch);
 /// assert!(taken.is_ready());
 /// assert_eq!(batch.len(), 2);
@@ -343,7 +343,7 @@ impl OutboxReader {
         &mut self,
         cx: &mut Context<'_>,
         budget: usize,
-        batch: &mut Vec<Outgoing>,
+        batch: &mut VecDeque<Outgoing>,
     ) -> Poll<Taken> {
         let mut queue = self.shared.lock();
         if queue.messages.is_empty() {
@@ -355,16 +355,13 @@ impl OutboxReader {
             queue.wait(cx, false);
             return Poll::Pending;
         }
-        let mut bytes = 0;
-        while let Some(outgoing) = queue.messages.pop_front() {
-            bytes += outgoing.len();
-            queue.taken += 1;
-            batch.push(outgoing);
-            if bytes >= budget {
-                break;
-            }
+        if batch.is_empty() && queue.bytes <= budget {
+            queue.taken += queue.messages.len() as u64;
+            queue.bytes = 0;
+            std::mem::swap(&mut queue.messages, batch);
+        } else {
+            queue.take(budget, batch);
         }
-        queue.bytes = queue.bytes.saturating_sub(bytes);
         if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
             queue.messages = VecDeque::new();
         }
@@ -465,6 +462,20 @@ impl Queue {
         self.messages.push_back(outgoing);
         self.queued += 1;
         Ok(())
+    }
+
+    /// Moves messages to `batch` until they make `budget` bytes, at least one.
+    fn take(&mut self, budget: usize, batch: &mut VecDeque<Outgoing>) {
+        let mut bytes = 0;
+        while let Some(outgoing) = self.messages.pop_front() {
+            bytes += outgoing.len();
+            self.taken += 1;
+            batch.push_back(outgoing);
+            if bytes >= budget {
+                break;
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// Whether the connection is closed.

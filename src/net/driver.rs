@@ -324,6 +324,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
+    /// Writes the output, for a task that was woken for nothing else. Whether the rest is to be
+    /// looked at too.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Open || self.connection.is_closed() {
+            return true;
+        }
+        let write = self.poll_write_output(cx);
+        self.note_failure(write);
+        self.phase != Phase::Open
+    }
+
     /// Writes the output and flushes the stream.
     fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.written;

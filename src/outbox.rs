@@ -176,7 +176,7 @@ impl Outbox {
     ///
     /// [`TrySendError::Full`], or [`TrySendError::Closed`].
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
-        self.push(message.into()).map_err(|(error, _)| error)
+        self.push(&mut Some(message.into()))
     }
 
     /// Waits for room and puts a message in. It is written together with what else waits, without
@@ -190,10 +190,11 @@ impl Outbox {
     ///
     /// A dropped call has not put the message in.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        match self.push(message.into()) {
+        let mut message = Some(message.into());
+        match self.push(&mut message) {
             Ok(()) => Ok(()),
-            Err((TrySendError::Closed, _)) => Err(OutboxClosed),
-            Err((TrySendError::Full, message)) => self.push_when_room(message).await,
+            Err(TrySendError::Closed) => Err(OutboxClosed),
+            Err(TrySendError::Full) => self.push_when_room(message).await,
         }
     }
 
@@ -287,29 +288,26 @@ impl Outbox {
     }
 
     #[cold]
-    async fn push_when_room(&self, message: Outgoing) -> Result<(), OutboxClosed> {
-        let mut message = Some(message);
-        self.wait(|queue| match queue.push(self.limits(), message.take()?) {
+    async fn push_when_room(&self, mut message: Option<Outgoing>) -> Result<(), OutboxClosed> {
+        self.wait(|queue| match queue.push(self.limits(), &mut message) {
             Ok(()) => Some(Ok(())),
-            Err((TrySendError::Full, refused)) => {
-                message = Some(refused);
-                None
-            }
-            Err((TrySendError::Closed, _)) => Some(Err(OutboxClosed)),
+            Err(TrySendError::Full) => None,
+            Err(TrySendError::Closed) => Some(Err(OutboxClosed)),
         })
         .await
     }
 
-    /// Puts a message in, and wakes the reader.
-    fn push(&self, outgoing: Outgoing) -> Result<(), (TrySendError, Outgoing)> {
+    /// Puts a message in, and wakes the reader. The message is left where it is if it is refused.
+    #[inline]
+    fn push(&self, outgoing: &mut Option<Outgoing>) -> Result<(), TrySendError> {
         let mut queue = self.shared.lock();
-        let pushed = queue.push(self.shared.limits, outgoing);
+        queue.push(self.shared.limits, outgoing)?;
         let reader = queue.wakes_reader();
         drop(queue);
         if let Some(reader) = reader {
             reader.wake();
         }
-        pushed
+        Ok(())
     }
 
     /// Waits until `check` finds what it looks for; asks it again after each progress.
@@ -444,22 +442,27 @@ impl Shared {
 }
 
 impl Queue {
-    /// Puts a message in; the reader is to be woken afterwards.
+    /// Puts a message in; the reader is to be woken afterwards. The message is left where it is if
+    /// it is refused.
+    #[inline]
     fn push(
         &mut self,
         limits: OutboxLimits,
-        outgoing: Outgoing,
-    ) -> Result<(), (TrySendError, Outgoing)> {
+        outgoing: &mut Option<Outgoing>,
+    ) -> Result<(), TrySendError> {
         if self.refuses() {
-            return Err((TrySendError::Closed, outgoing));
+            return Err(TrySendError::Closed);
         }
-        let bytes = self.bytes.saturating_add(outgoing.len());
+        let len = outgoing.as_ref().map_or(0, Outgoing::len);
+        let bytes = self.bytes.saturating_add(len);
         let fits = self.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
         if !fits && !self.messages.is_empty() {
-            return Err((TrySendError::Full, outgoing));
+            return Err(TrySendError::Full);
+        }
+        if let Some(outgoing) = outgoing.take() {
+            self.messages.push_back(outgoing);
         }
         self.bytes = bytes;
-        self.messages.push_back(outgoing);
         self.queued += 1;
         Ok(())
     }

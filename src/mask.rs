@@ -1,6 +1,8 @@
 //! Masking of a client's payloads (§5.3).
 
-use rand::RngExt;
+use std::cell::RefCell;
+
+use rand::Rng;
 
 /// The key with which a client masks the payload of one frame (§5.3).
 ///
@@ -24,8 +26,9 @@ impl MaskKey {
     }
 
     /// A fresh key from the thread's cryptographically strong generator (§10.3).
+    #[inline]
     pub fn random() -> Self {
-        Self(rand::rng().random())
+        DRAWN.with_borrow_mut(Drawn::next)
     }
 
     /// The four bytes of the key.
@@ -56,6 +59,41 @@ impl MaskKey {
             apply_wide(self, payload)
         };
         seen & HIGH_BITS == 0
+    }
+}
+
+/// Keys that were drawn ahead: one by one, the way to the generator takes longer than masking a
+/// small payload does.
+struct Drawn {
+    keys: [[u8; 4]; 64],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const {
+        RefCell::new(Drawn {
+            keys: [[0; 4]; 64],
+            used: 64,
+        })
+    };
+}
+
+impl Drawn {
+    #[inline]
+    fn next(&mut self) -> MaskKey {
+        if self.used >= self.keys.len() {
+            self.draw();
+        }
+        let key = self.keys[self.used];
+        self.used += 1;
+        MaskKey(key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn draw(&mut self) {
+        rand::rng().fill_bytes(self.keys.as_flattened_mut());
+        self.used = 0;
     }
 }
 

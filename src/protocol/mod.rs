@@ -299,7 +299,7 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         self.check_open()?;
-        self.sender.message(&message.into())
+        self.sender.message(message.into())
     }
 
     /// Sends a message that was encoded before, for many connections.

@@ -158,23 +158,29 @@ impl FrameHeader {
     }
 
     /// Makes the bytes of the header, with the length in its shortest form.
-    #[inline]
+    #[inline(always)]
     pub const fn encode(&self) -> EncodedHeader {
-        let first = (self.fin as u128) << 7 | (self.rsv1 as u128) << 6 | self.opcode as u128;
-        let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
-        let (short, longer, mut len) = match self.payload_len {
-            short @ 0..=125 => (short, 0, 2),
-            len @ 126..=0xffff => (126, (len as u16).swap_bytes() as u128, 4),
-            len => (127, len.swap_bytes() as u128, 10),
+        let first = (self.fin as u64) << 7 | (self.rsv1 as u64) << 6 | self.opcode as u64;
+        let (mask_bit, key, key_len) = match self.mask {
+            Some(key) => (0x8000, u32::from_le_bytes(key.bytes()) as u64, 4),
+            None => (0, 0, 0),
         };
-        let mut bits = first | (mask_bit | short as u128) << 8 | longer << 16;
-        if let Some(key) = self.mask {
-            bits |= (u32::from_le_bytes(key.bytes()) as u128) << (8 * len);
-            len += 4;
-        }
+        let start = first | mask_bit;
+        // Little-endian, so what comes first is lowest.
+        let (low, high, len) = match self.payload_len {
+            len @ 0..=125 => (start | len << 8 | key << 16, 0, 2),
+            len @ 126..=0xffff => {
+                let len = (len as u16).swap_bytes() as u64;
+                (start | 126 << 8 | len << 16 | key << 32, 0, 4)
+            }
+            len => {
+                let len = len.swap_bytes();
+                (start | 127 << 8 | len << 16, len >> 48 | key << 16, 10)
+            }
+        };
         EncodedHeader {
-            bytes: bits.to_le_bytes(),
-            len,
+            bytes: (low as u128 | (high as u128) << 64).to_le_bytes(),
+            len: len + key_len,
         }
     }
 }
@@ -191,8 +197,8 @@ pub struct EncodedHeader {
 impl EncodedHeader {
     /// The bytes of the header and zeros behind them, and how many bytes it has.
     #[inline]
-    pub(crate) const fn padded(&self) -> (&[u8; 16], usize) {
-        (&self.bytes, self.len as usize)
+    pub(crate) const fn padded(self) -> ([u8; 16], usize) {
+        (self.bytes, self.len as usize)
     }
 
     /// The bytes, 2 to 14 of them.

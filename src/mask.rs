@@ -198,7 +198,7 @@ fn apply_wide(key: MaskKey, payload: &mut [u8]) -> u64 {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[inline]
+#[inline(never)]
 fn copy_wide(key: MaskKey, target: &mut [u8], payload: &[u8]) {
     if payload.len() >= ALIGNED && std::arch::is_x86_feature_detected!("avx512f") {
         // SAFETY: the line above found that this machine has AVX-512.

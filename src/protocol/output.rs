@@ -52,17 +52,19 @@ const FIRST: usize = 512;
 
 impl Output {
     /// Adds a frame with a payload that is copied, and masked if the header says so.
-    #[inline]
+    // Inlined, and its bytes never borrowed, so that the header stands in registers: from memory it
+    // could be loaded only after all of its parts have been stored, which takes 3 ns.
+    #[inline(always)]
     pub(super) fn push(&mut self, header: &FrameHeader, payload: &[u8]) {
         let encoded = header.encode();
         let (padded, head) = encoded.padded();
         if self.last.room() < padded.len() + payload.len() {
-            return self.push_in_pieces(encoded.as_slice(), payload, header.mask);
+            return self.push_in_pieces(*header, payload);
         }
         let room = self.add(head + payload.len());
         // A copy of constant length is a few instructions. What is too much of it is overwritten,
         // by the payload or by the next frame.
-        room[..padded.len()].copy_from_slice(padded);
+        room[..padded.len()].copy_from_slice(&padded);
         copy_masked(&mut room[head..][..payload.len()], payload, header.mask);
     }
 
@@ -104,12 +106,14 @@ impl Output {
 
     /// Adds a frame that the last block cannot hold.
     #[inline(never)]
-    fn push_in_pieces(&mut self, header: &[u8], payload: &[u8], mask: Option<MaskKey>) {
+    fn push_in_pieces(&mut self, header: FrameHeader, payload: &[u8]) {
+        let encoded = header.encode();
+        let encoded = encoded.as_slice();
         if self.remaining == 0 {
-            self.begin_block(header.len() + payload.len());
+            self.begin_block(encoded.len() + payload.len());
         }
-        self.extend(header, None);
-        self.extend(payload, mask);
+        self.extend(encoded, None);
+        self.extend(payload, header.mask);
     }
 
     /// Adds bytes, as many to each block as it holds.

@@ -313,6 +313,7 @@ impl Sender {
         true
     }
 
+    #[inline]
     fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
         let header = self.header(opcode, fin, payload.len());
         self.output.push(&header, payload);

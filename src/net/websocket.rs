@@ -288,6 +288,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Ok(self.driver.connection.send(message)?)
     }
 
+    /// Puts a text message into the output, copied from where it lies: without the memory that a
+    /// [`Message`] of its own would take, and the right choice for a few KiB at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`feed`](Self::feed).
+    pub async fn feed_text(&mut self, text: &str) -> Result<(), Error> {
+        self.ready().await?;
+        Ok(self.driver.connection.send_text(text)?)
+    }
+
+    /// Puts a binary message into the output, copied from where it lies, as
+    /// [`feed_text`](Self::feed_text) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`feed`](Self::feed).
+    pub async fn feed_binary(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.ready().await?;
+        Ok(self.driver.connection.send_binary(payload)?)
+    }
+
     /// Puts a message that was encoded before into the output.
     ///
     /// # Errors

@@ -283,9 +283,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     ///
     /// A dropped call has not put the message into the output.
-    pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.ready().await?;
-        Ok(self.driver.connection.send(message)?)
+    #[expect(clippy::manual_async_fn, reason = "moves the message once less")]
+    pub fn feed(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            self.ready().await?;
+            Ok(self.driver.connection.send(message)?)
+        }
     }
 
     /// Puts a text message into the output, copied from where it lies: without the memory that a

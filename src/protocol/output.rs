@@ -173,14 +173,17 @@ impl Output {
                 .unwrap_or_else(|| Buffer::new(needed.clamp(FIRST, LARGEST))),
             waiting => Buffer::new(needed.max(waiting).clamp(BLOCK, LARGEST)),
         };
+        if self.last.is_empty() {
+            self.last.buffer = buffer;
+            (self.last.start, self.last.end) = (0, 0);
+            return;
+        }
         let begun = Block {
             buffer,
             ..Block::default()
         };
-        let full = std::mem::replace(&mut self.last, begun);
-        if !full.is_empty() {
-            self.full.push_back(full);
-        }
+        self.full
+            .push_back(std::mem::replace(&mut self.last, begun));
     }
 }
 

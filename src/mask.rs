@@ -197,16 +197,11 @@ fn apply_wide(key: MaskKey, payload: &mut [u8]) -> u64 {
     }
 }
 
+/// As [`apply_wide`], but for registers of 64 bytes, which make no copy faster.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 fn copy_wide(key: MaskKey, target: &mut [u8], payload: &[u8]) {
-    if payload.len() >= ALIGNED && std::arch::is_x86_feature_detected!("avx512f") {
-        // SAFETY: the line above found that this machine has AVX-512.
-        #[expect(unsafe_code)]
-        unsafe {
-            copy_avx512(key, target, payload);
-        }
-    } else if std::arch::is_x86_feature_detected!("avx2") {
+    if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the line above found that this machine has AVX2.
         #[expect(unsafe_code)]
         unsafe {
@@ -250,16 +245,6 @@ fn apply_avx512(key: MaskKey, payload: &mut [u8]) -> u64 {
 #[target_feature(enable = "avx2")]
 fn copy_avx2(key: MaskKey, target: &mut [u8], payload: &[u8]) {
     copy_words(key, target, payload);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn copy_avx512(key: MaskKey, target: &mut [u8], payload: &[u8]) {
-    let edge = target.as_ptr().align_offset(64).min(payload.len());
-    let (edge_payload, payload) = payload.split_at(edge);
-    let (edge_target, target) = target.split_at_mut(edge);
-    copy_words(key, edge_target, edge_payload);
-    copy_words(key.after(edge), target, payload);
 }
 
 #[cfg(test)]

@@ -44,11 +44,15 @@ struct Reference {
 /// another slice in the write does.
 pub(super) const BY_REFERENCE: usize = 4 << 10;
 
-/// How large a block is.
+/// How large the first block is at least.
+const FIRST: usize = 512;
+
+/// How large the others are at least. If the thread has kept such a one, it is the first, since it
+/// costs nothing.
 const BLOCK: usize = 16 << 10;
 
-/// How large the first one is at least.
-const FIRST: usize = 512;
+/// How large a block is at most.
+const LARGEST: usize = 64 << 10;
 
 impl Output {
     /// Adds a frame with a payload that is copied, and masked if the header says so.
@@ -161,23 +165,25 @@ impl Output {
         &mut self.last.buffer[start..]
     }
 
-    /// Begins another block. The first one is as large as is needed, unless the thread has kept one
-    /// of full size, which costs nothing.
+    /// Begins another block, of about as much as waits.
     #[cold]
     fn begin_block(&mut self, needed: usize) {
-        let buffer = match Buffer::kept(BLOCK) {
-            Some(kept) => kept,
-            None if self.remaining == 0 => Buffer::new(needed.clamp(FIRST, BLOCK)),
-            None => Buffer::new(BLOCK),
+        let buffer = match self.remaining {
+            0 => Buffer::kept(needed.clamp(BLOCK, LARGEST))
+                .unwrap_or_else(|| Buffer::new(needed.clamp(FIRST, LARGEST))),
+            waiting => Buffer::new(needed.max(waiting).clamp(BLOCK, LARGEST)),
         };
+        if self.last.is_empty() {
+            self.last.buffer = buffer;
+            (self.last.start, self.last.end) = (0, 0);
+            return;
+        }
         let begun = Block {
             buffer,
             ..Block::default()
         };
-        let full = std::mem::replace(&mut self.last, begun);
-        if !full.is_empty() {
-            self.full.push_back(full);
-        }
+        self.full
+            .push_back(std::mem::replace(&mut self.last, begun));
     }
 }
 
@@ -408,11 +414,11 @@ mod tests {
     fn a_frame_that_a_block_cannot_hold_goes_on_in_the_next_one() {
         let key = MaskKey::new([1, 2, 3, 4]);
         for mask in [None, Some(key)] {
-            for len in [0, 1, 9, 300, 4 * BLOCK] {
+            for len in [0, 1, 9, 300, 3 * LARGEST] {
                 // Where the frame begins, before the end of the block that it is to be begun in.
                 for room in 0..40 {
                     let mut output = Output::default();
-                    let before = vec![5; 65 * BLOCK / 64 - room];
+                    let before = vec![5; 65 * FIRST / 64 - room];
                     output.extend(&before, None);
                     let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
                     output.push(&header(len, mask), &payload);
@@ -424,12 +430,7 @@ mod tests {
                     wire.extend_from_slice(&payload);
                     mask.unwrap_or_default().apply(&mut wire[start..]);
                     wire.extend([0x82, 1, b'd']);
-                    assert!(
-                        output
-                            .full
-                            .iter()
-                            .all(|block| block.buffer.len() <= 65 * BLOCK / 64)
-                    );
+                    assert!(memory(&output) <= 5 * wire.len() + 2 * BLOCK);
                     assert!(
                         output.copy_to_bytes(output.remaining()) == wire,
                         "{len}, {room}"
@@ -472,7 +473,7 @@ mod tests {
             let (mut output, wire) = filled();
             output.advance(skipped);
             output.shrink();
-            assert!(memory(&output) <= BLOCK / 8);
+            assert!(memory(&output) <= 4 * FIRST);
             assert_eq!(output.copy_to_bytes(output.remaining()), wire[skipped..]);
         }
     }

@@ -29,9 +29,13 @@ pub(super) enum Received<'a> {
     Text(Text<'a>),
     Binary(Payload<'a>),
     Fragment(Fragment<Payload<'a>>),
-    Ping(Payload<'a>),
-    Pong(Payload<'a>),
-    Close(Payload<'a>),
+    Control(Control<'a>),
+}
+
+/// A control frame: Ping, Pong or Close.
+pub(super) struct Control<'a> {
+    pub(super) opcode: OpCode,
+    pub(super) payload: Payload<'a>,
 }
 
 pub(super) struct Receiver {
@@ -64,11 +68,6 @@ const FINAL_BINARY: u8 = 0x82;
 /// The first byte of a frame that goes on with a message.
 const CONTINUATION: u8 = 0x00;
 const FINAL_CONTINUATION: u8 = 0x80;
-
-/// The first byte of a control frame.
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
 
 /// A header that lies whole in the input and says what most headers say: not a length of more than
 /// 65535, and nothing that is wrong with its length or its mask.
@@ -242,13 +241,11 @@ impl Receiver {
         input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
         loop {
-            if self.frame.is_none() && self.head_len == 0 {
-                if let Some(message) = self.receive_whole_fragments(config, input)? {
-                    return Ok(Some(message));
-                }
-                if let Some(control) = self.receive_whole_control(input) {
-                    return Ok(Some(control));
-                }
+            if let Some(message) = self.receive_whole_fragments(config, input)? {
+                return Ok(Some(message));
+            }
+            if let Some(control) = self.receive_whole_control(input) {
+                return Ok(Some(Received::Control(control)));
             }
             if self.frame.is_none() {
                 self.frame = self.receive_header(config, input)?;
@@ -269,6 +266,27 @@ impl Receiver {
         }
     }
 
+    /// Takes all of `input` if it belongs to one frame of a message that is assembled, and does not
+    /// end it. `None` for anything else.
+    ///
+    /// It takes half of the instructions, for who sends a frame a few bytes at a time.
+    #[inline]
+    pub(super) fn receive_middle(
+        &mut self,
+        input: &mut &mut [u8],
+    ) -> Option<Result<(), ProtocolError>> {
+        let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
+            return None;
+        };
+        let is_middle = frame.remaining > input.len() as u64 && !frame.opcode.is_control();
+        if !is_middle || !message.is_assembled() {
+            return None;
+        }
+        let piece = std::mem::take(input);
+        let key = frame.pass(piece.len());
+        Some(message.gather_and_validate(piece, key))
+    }
+
     /// Takes frames off the front of `input` that go on with a message that is assembled, and lie
     /// whole in the input; gives the message with the last of them. Leaves anything else, be it
     /// right or wrong.
@@ -283,7 +301,7 @@ impl Receiver {
         let Some(message) = &mut self.message else {
             return Ok(None);
         };
-        if message.is_compressed || matches!(message.kind, Kind::Fragments { .. }) {
+        if self.frame.is_some() || self.head_len > 0 || !message.is_assembled() {
             return Ok(None);
         }
         while let Some(header) = ShortHeader::parse(input, self.mask_bit) {
@@ -307,20 +325,31 @@ impl Receiver {
 
     /// Takes a control frame off the front of `input` that lies whole there. `None` for anything
     /// else, be it right or wrong.
-    fn receive_whole_control<'a>(&self, input: &mut &'a mut [u8]) -> Option<Received<'a>> {
+    ///
+    /// A flood of Pings is answered in half of the instructions.
+    #[inline]
+    pub(super) fn receive_whole_control<'a>(
+        &self,
+        input: &mut &'a mut [u8],
+    ) -> Option<Control<'a>> {
+        let opcode = match *input.first()? {
+            0x88 => OpCode::Close,
+            0x89 => OpCode::Ping,
+            0x8a => OpCode::Pong,
+            _ => return None,
+        };
+        if self.frame.is_some() || self.head_len > 0 {
+            return None;
+        }
         let header = ShortHeader::parse(input, self.mask_bit)?;
         // §5.5: what is longer is refused.
-        if header.payload_len > 125 || !matches!(header.first, CLOSE | PING | PONG) {
+        if header.payload_len > 125 {
             return None;
         }
         let payload = header.take_payload(input)?;
         unmask(payload, header.key);
         let payload = Payload::Borrowed(payload);
-        Some(match header.first {
-            PING => Received::Ping(payload),
-            PONG => Received::Pong(payload),
-            _ => Received::Close(payload),
-        })
+        Some(Control { opcode, payload })
     }
 
     /// Takes a header, which may have begun in an earlier input.
@@ -415,11 +444,7 @@ impl Receiver {
         }
         let payload = Payload::Owned(std::mem::take(&mut self.control).freeze());
         let opcode = self.frame.take()?.opcode;
-        Some(match opcode {
-            OpCode::Ping => Received::Ping(payload),
-            OpCode::Pong => Received::Pong(payload),
-            _ => Received::Close(payload),
-        })
+        Some(Received::Control(Control { opcode, payload }))
     }
 
     /// Takes what there is of a frame of a compressed message, and keeps the frame if there is not
@@ -517,11 +542,9 @@ impl Receiver {
 
     /// Whether a large message is being assembled.
     pub(super) fn is_inside_large(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| {
-            message.len >= 2 * DIRECT as u64
-                && !message.is_compressed
-                && !matches!(message.kind, Kind::Fragments { .. })
-        })
+        self.message
+            .as_ref()
+            .is_some_and(|message| message.len >= 2 * DIRECT as u64 && message.is_assembled())
     }
 
     /// Takes the first `count` bytes of the [`direct_buffer`](Self::direct_buffer), which gave at
@@ -720,6 +743,23 @@ impl Assembly {
     const fn begin_next(&mut self, payload_len: u64) {
         self.frames += 1;
         self.len = self.len.saturating_add(payload_len);
+    }
+
+    /// Whether it is assembled from payloads as they come.
+    const fn is_assembled(&self) -> bool {
+        !self.is_compressed && !matches!(self.kind, Kind::Fragments { .. })
+    }
+
+    fn gather_and_validate(
+        &mut self,
+        piece: &[u8],
+        key: Option<MaskKey>,
+    ) -> Result<(), ProtocolError> {
+        self.gather(piece, key)?;
+        if let Kind::Text(text) = &mut self.kind {
+            text.validate()?;
+        }
+        Ok(())
     }
 
     /// Adds a piece to a message that is assembled.

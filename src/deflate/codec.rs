@@ -179,6 +179,12 @@ impl Inflater {
     }
 }
 
+/// How long a message must be to be compressed by itself: chat lines of 80 bytes stay as long.
+const THRESHOLD: usize = 128;
+
+/// The same with context takeover, where such lines shrink to half.
+const THRESHOLD_IN_CONTEXT: usize = 16;
+
 impl Deflater {
     /// Deflates what the client sends, or what the server sends. `None` if the window that was
     /// agreed on is smaller than any that can be deflated with: then nothing is compressed.
@@ -197,7 +203,17 @@ impl Deflater {
 
     /// Whether a message of this length is worth it.
     pub(crate) const fn wants(&self, len: usize) -> bool {
-        len > 0 && len >= self.effort.threshold
+        let threshold = match self.effort.threshold {
+            Some(threshold) => threshold,
+            None if self.context.is_some() => THRESHOLD_IN_CONTEXT,
+            None => THRESHOLD,
+        };
+        len > 0 && len >= threshold
+    }
+
+    /// Whether a message of this length is worth it by itself.
+    pub(crate) fn wants_by_itself(&self, len: usize) -> bool {
+        len > 0 && len >= self.effort.threshold.unwrap_or(THRESHOLD)
     }
 
     /// Deflates a message. `None` if it is to be sent as it is, since it would not be smaller.
@@ -448,7 +464,7 @@ mod tests {
     };
     const EFFORT: Effort = Effort {
         level: 6,
-        threshold: 0,
+        threshold: Some(0),
         history: 4 << 10,
     };
 

@@ -297,7 +297,7 @@ impl Sender {
         let Some(deflater) = &mut self.deflater else {
             return false;
         };
-        if !deflater.wants(message.len()) {
+        if !deflater.wants_by_itself(message.len()) {
             return false;
         }
         let Some(frame) = message.compressed(deflater) else {

@@ -84,10 +84,12 @@ impl Output {
     /// Adds frames that are encoded already.
     #[inline]
     pub(super) fn push_encoded(&mut self, frames: &Bytes) {
-        if frames.len() < BY_REFERENCE {
-            self.extend(frames, None);
-        } else {
+        if frames.len() >= BY_REFERENCE {
             self.refer_to(frames.clone());
+        } else if frames.len() <= self.last.room() {
+            self.add(frames.len())[..frames.len()].copy_from_slice(frames);
+        } else {
+            self.extend(frames, None);
         }
     }
 
@@ -121,7 +123,7 @@ impl Output {
     }
 
     /// Adds bytes, as many to each block as it holds.
-    #[inline]
+    #[inline(never)]
     fn extend(&mut self, mut bytes: &[u8], mut mask: Option<MaskKey>) {
         while !bytes.is_empty() {
             if self.last.room() == 0 {

@@ -111,6 +111,24 @@ fn what_is_short_or_would_grow_is_sent_as_it_is() {
     }
 }
 
+/// Unless it is said otherwise: what is worth it depends on what a message can refer to.
+#[test]
+fn short_messages_are_compressed_with_context_takeover_only() {
+    for (takes_over, least) in [(true, 16), (false, 128)] {
+        let mut server = connection(Role::Server, params(15, takes_over), Config::default());
+        for len in [least - 1, least] {
+            server.send(vec![7; len]).unwrap();
+            let is_compressed = written(&mut server)[0] == 0xc2;
+            assert_eq!(is_compressed, len == least, "{len} bytes");
+            // By itself a message refers to nothing, whatever was agreed on.
+            let prepared = PreparedMessage::new(vec![8; len]);
+            server.send_prepared(&prepared).unwrap();
+            let is_compressed = written(&mut server)[0] == 0xc2;
+            assert_eq!(is_compressed, len >= 128, "{len} bytes, prepared");
+        }
+    }
+}
+
 /// RFC 7692 §8: a secret is not to be compressed together with what an attacker chose.
 #[test]
 fn a_message_that_is_not_to_be_compressed_is_not() {

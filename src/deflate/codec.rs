@@ -1,7 +1,7 @@
 //! From payloads to DEFLATE and back (RFC 7692 §7.2.1, §7.2.2; RFC 1951).
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
@@ -47,7 +47,7 @@ pub(crate) struct Deflated(Lent<Scratch>);
 /// once. `None` where the message would not be smaller.
 ///
 /// Boxed, since most messages have one variant or none.
-pub(crate) struct Variants<T>(Arc<[OnceLock<Option<Box<T>>>; WINDOW_SIZES]>);
+pub(crate) struct Variants<T>([OnceLock<Option<Box<T>>>; WINDOW_SIZES]);
 
 /// The last bytes of a message, in a circle. What is written next lies in it too.
 pub(super) struct Ring {
@@ -179,6 +179,12 @@ impl Inflater {
     }
 }
 
+/// How long a message must be to be compressed by itself: chat lines of 80 bytes stay as long.
+const THRESHOLD: usize = 128;
+
+/// The same with context takeover, where such lines shrink to half.
+const THRESHOLD_IN_CONTEXT: usize = 16;
+
 impl Deflater {
     /// Deflates what the client sends, or what the server sends. `None` if the window that was
     /// agreed on is smaller than any that can be deflated with: then nothing is compressed.
@@ -197,7 +203,17 @@ impl Deflater {
 
     /// Whether a message of this length is worth it.
     pub(crate) const fn wants(&self, len: usize) -> bool {
-        len > 0 && len >= self.effort.threshold
+        let threshold = match self.effort.threshold {
+            Some(threshold) => threshold,
+            None if self.context.is_some() => THRESHOLD_IN_CONTEXT,
+            None => THRESHOLD,
+        };
+        len > 0 && len >= threshold
+    }
+
+    /// Whether a message of this length is worth it by itself.
+    pub(crate) fn wants_by_itself(&self, len: usize) -> bool {
+        len > 0 && len >= self.effort.threshold.unwrap_or(THRESHOLD)
     }
 
     /// Deflates a message. `None` if it is to be sent as it is, since it would not be smaller.
@@ -288,13 +304,7 @@ impl<T> Variants<T> {
 
 impl<T> Default for Variants<T> {
     fn default() -> Self {
-        Self(Arc::new([const { OnceLock::new() }; WINDOW_SIZES]))
-    }
-}
-
-impl<T> Clone for Variants<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self([const { OnceLock::new() }; WINDOW_SIZES])
     }
 }
 
@@ -454,7 +464,7 @@ mod tests {
     };
     const EFFORT: Effort = Effort {
         level: 6,
-        threshold: 0,
+        threshold: Some(0),
         history: 4 << 10,
     };
 
@@ -755,8 +765,7 @@ mod tests {
                 ..PARAMS
             };
             let deflater = Deflater::new(params, false, EFFORT).unwrap();
-            let shared = variants.clone();
-            let variant: Option<&usize> = shared.get_or_make(&deflater, &long, <[u8]>::len);
+            let variant: Option<&usize> = variants.get_or_make(&deflater, &long, <[u8]>::len);
             assert!(variant.is_some_and(|&len| len < 30));
             assert_eq!(noisy.get_or_make(&deflater, &noise, <[u8]>::len), None);
         }

@@ -34,8 +34,8 @@ pub(crate) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 pub(crate) struct Effort {
     /// 1 to 9.
     pub(crate) level: u8,
-    /// A shorter message is not compressed.
-    pub(crate) threshold: usize,
+    /// A shorter message is not compressed, if the application has said so.
+    pub(crate) threshold: Option<usize>,
     /// How much is kept of what was sent.
     pub(crate) history: usize,
 }

@@ -27,7 +27,7 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) write_mark: usize,
     pub(crate) compression_level: u8,
-    pub(crate) compression_threshold: usize,
+    pub(crate) compression_threshold: Option<usize>,
     pub(crate) compression_history: usize,
 }
 
@@ -70,7 +70,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(10),
             write_mark: 64 << 10,
             compression_level: 6,
-            compression_threshold: 128,
+            compression_threshold: None,
             compression_history: 4 << 10,
         }
     }
@@ -164,14 +164,15 @@ impl Config {
         self
     }
 
-    /// How long a message must be for it to be compressed, in bytes: 128. A shorter one gains less
-    /// than it costs. `usize::MAX` compresses nothing; single messages are sent as they are with
+    /// How long a message must be for it to be compressed, in bytes: 128, or 16 with context takeover,
+    /// where a short message is like those before it. A shorter one gains less than it costs.
+    /// `usize::MAX` compresses nothing; single messages are sent as they are with
     /// [`PreparedMessage::uncompressed`](crate::PreparedMessage::uncompressed).
     ///
     /// A message that is sent in pieces is compressed if its first piece is that long.
     #[must_use]
     pub const fn compression_threshold(mut self, bytes: usize) -> Self {
-        self.compression_threshold = bytes;
+        self.compression_threshold = Some(bytes);
         self
     }
 

@@ -310,7 +310,7 @@ impl Connection {
         self.sender.clear();
     }
 
-    /// Sends a message.
+    /// Sends a message. What is large of a server's is not copied.
     ///
     /// # Errors
     ///
@@ -319,7 +319,31 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         self.check_open()?;
-        self.sender.message(&message.into())
+        self.sender.message(message.into())
+    }
+
+    /// Sends a text message that is copied from where it lies: without the memory that a [`Message`]
+    /// of its own would take, and the right choice for a few KiB at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.copied(OpCode::Text, text.as_bytes())
+    }
+
+    /// Sends a binary message that is copied from where it lies, as
+    /// [`send_text`](Self::send_text) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.copied(OpCode::Binary, payload)
     }
 
     /// Sends a message that was encoded before, for many connections.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use wsroom::protocol::Config;
-use wsroom::{Agreed, Connection, Event, Message, Role, WebSocket};
+use wsroom::{Agreed, Connection, Event, Role, WebSocket};
 
 use super::{Entry, entry};
 use crate::wire::{BURST, Wire, block_on, took};
@@ -30,22 +30,30 @@ pub fn jobs(work: &Arc<Workload>) -> Vec<Entry> {
 fn receive_borrowed(work: &Arc<Workload>) -> Entry {
     let mut pump = Pump::new(work);
     entry("wsroom", "borrowed", move || {
-        pump.run(|_, payload, _| took(payload))
+        pump.run(|_, event| took(payload(&event)))
     })
 }
 
 fn echo_borrowed(work: &Arc<Workload>) -> Entry {
     let mut pump = Pump::new(work);
     entry("wsroom", "borrowed", move || {
-        pump.run(|connection, payload, is_text| {
-            took(payload);
-            let message = match is_text {
-                true => Message::text(str::from_utf8(payload).expect("it was validated")),
-                false => Message::from(payload),
+        pump.run(|connection, event| {
+            took(payload(&event));
+            let sent = match &event {
+                Event::Text(text) => connection.send_text(text),
+                _ => connection.send_binary(payload(&event)),
             };
-            connection.send(message).expect("it is open");
+            sent.expect("it is open");
         });
     })
+}
+
+fn payload<'a>(event: &'a Event<'_>) -> &'a [u8] {
+    match event {
+        Event::Text(text) => text.as_bytes(),
+        Event::Binary(payload) => payload,
+        _ => &[],
+    }
 }
 
 fn receive_owned(work: &Arc<Workload>) -> Entry {
@@ -77,19 +85,27 @@ fn echo_owned(work: &Arc<Workload>) -> Entry {
     })
 }
 
-fn send(work: &Arc<Workload>, role: Role) -> [Entry; 2] {
-    let mut connection = Connection::new(role, Agreed::default(), config());
-    let mut wire = Wire::new(work);
+/// With messages that are shared, and with payloads that are copied from where they lie.
+fn send(work: &Arc<Workload>, role: Role) -> [Entry; 4] {
+    let (mut connection, mut wire) = (connection(role), Wire::new(work));
     let payloads = work.payloads.clone();
-    let bare = entry("wsroom", "Connection", move || {
+    let bare_shared = entry("wsroom", "Connection", move || {
         for payload in &payloads {
             connection.send(payload.clone()).expect("it is open");
         }
         write(&mut connection, &mut wire);
     });
+    let (mut connection, mut wire) = (self::connection(role), Wire::new(work));
+    let payloads = work.payloads.clone();
+    let bare_borrowed = entry("wsroom", "Connection, borrowed", move || {
+        for payload in &payloads {
+            connection.send_binary(payload).expect("it is open");
+        }
+        write(&mut connection, &mut wire);
+    });
     let mut socket = socket(work, role);
     let payloads = work.payloads.clone();
-    let whole = entry("wsroom", "WebSocket", move || {
+    let shared = entry("wsroom", "WebSocket", move || {
         block_on(async {
             for payload in &payloads {
                 socket.feed(payload.clone()).await.expect("it is open");
@@ -97,7 +113,21 @@ fn send(work: &Arc<Workload>, role: Role) -> [Entry; 2] {
             socket.flush().await.expect("it is open");
         });
     });
-    [bare, whole]
+    let mut socket = self::socket(work, role);
+    let payloads = work.payloads.clone();
+    let borrowed = entry("wsroom", "WebSocket, borrowed", move || {
+        block_on(async {
+            for payload in &payloads {
+                socket.feed_binary(payload).await.expect("it is open");
+            }
+            socket.flush().await.expect("it is open");
+        });
+    });
+    [bare_shared, bare_borrowed, shared, borrowed]
+}
+
+fn connection(role: Role) -> Connection {
+    Connection::new(role, Agreed::default(), config())
 }
 
 /// The loop around a [`Connection`]: one read, all its messages, one write.
@@ -119,7 +149,7 @@ const READ_BETWEEN: usize = 16 << 10;
 impl Pump {
     fn new(work: &Arc<Workload>) -> Self {
         Self {
-            connection: Connection::new(Role::Server, Agreed::default(), config()),
+            connection: connection(Role::Server),
             wire: Wire::new(work),
             buffer: vec![0; BURST],
             start: 0,
@@ -129,7 +159,7 @@ impl Pump {
         }
     }
 
-    fn run(&mut self, mut take: impl FnMut(&mut Connection, &[u8], bool)) {
+    fn run(&mut self, mut take: impl FnMut(&mut Connection, Event<'_>)) {
         let mut left = self.messages;
         while left > 0 {
             if self.start == self.end {
@@ -149,8 +179,9 @@ impl Pump {
                     .expect("all frames are legal")
                 {
                     None => break,
-                    Some(Event::Text(text)) => take(&mut self.connection, text.as_bytes(), true),
-                    Some(Event::Binary(payload)) => take(&mut self.connection, &payload, false),
+                    Some(event @ (Event::Text(_) | Event::Binary(_))) => {
+                        take(&mut self.connection, event);
+                    }
                     Some(_) => continue,
                 }
                 left -= 1;

@@ -85,17 +85,19 @@ impl Upgrade {
         let answer = response.headers_mut();
         answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
         answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(&key::accept(key))?);
+        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(key::accept(key))?);
         let mut agreed = Agreed::default();
         if let Some(protocol) = protocol {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
             agreed = agreed.with_protocol(protocol);
         }
         if let Some((chosen, params)) = deflate {
-            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&chosen)?);
+            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(chosen)?);
             agreed.deflate = Some(params);
         }
-        answer.extend(self.headers.clone());
+        if !self.headers.is_empty() {
+            answer.extend(self.headers.clone());
+        }
         Ok((response, agreed))
     }
 
@@ -276,6 +278,6 @@ fn is_same_origin(origin: &[u8], host: &str) -> bool {
 }
 
 /// A value of our own making: a token or base64.
-fn own_value(value: &str) -> Result<HeaderValue, HandshakeError> {
-    HeaderValue::from_str(value).map_err(|_| HandshakeError::HeaderValue)
+fn own_value(value: impl TryInto<HeaderValue>) -> Result<HeaderValue, HandshakeError> {
+    value.try_into().map_err(|_| HandshakeError::HeaderValue)
 }

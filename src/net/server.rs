@@ -1,15 +1,21 @@
 //! The server's end of the opening handshake over a stream (§4.2).
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::error::Error;
+use super::input::poll_read;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
+use crate::buffer::Buffer;
 use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
 use crate::log::debug;
 use crate::protocol::{Config, Role};
@@ -121,8 +127,7 @@ pub struct Incoming<S> {
 /// How long a refused peer may take to read the refusal (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How much is read at a time. It lies on the heap: in the future it would take its place in every
-/// task for as long as the connection lives.
+/// How much is read at a time.
 const BUFFER_SIZE: usize = 4096;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -141,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// A dropped call drops the stream.
     pub async fn read(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
         let time = upgrade.time_limit();
-        let error = match timeout(time, read_head(&mut stream, upgrade)).await {
+        let error = match within(time, read_head(&mut stream, upgrade)).await {
             Ok(Ok((request, unread))) => {
                 return Ok(Self {
                     stream,
@@ -228,21 +233,25 @@ async fn read_head<S: AsyncRead + Unpin>(
     upgrade: &Upgrade,
 ) -> Result<(Request<()>, Vec<u8>), Error> {
     let mut head = RequestHead::new(upgrade);
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(if head.is_empty() {
-                Error::ConnectionLost
-            } else {
-                HandshakeError::Truncated.into()
-            });
+    poll_fn(|cx| {
+        // Lent for as long as there is something in it: who waits for a request holds no buffer.
+        let mut buffer = Buffer::new(BUFFER_SIZE);
+        loop {
+            let count = ready!(poll_read(cx, Pin::new(stream), &mut buffer))?;
+            if count == 0 {
+                return Poll::Ready(Err(if head.is_empty() {
+                    Error::ConnectionLost
+                } else {
+                    HandshakeError::Truncated.into()
+                }));
+            }
+            let mut input = &buffer[..count];
+            if let Some(request) = head.receive(&mut input)? {
+                return Poll::Ready(Ok((request, input.to_vec())));
+            }
         }
-        let mut input = &buffer[..count];
-        if let Some(request) = head.receive(&mut input)? {
-            return Ok((request, input.to_vec()));
-        }
-    }
+    })
+    .await
 }
 
 /// Writes a response, ends the stream, and reads on for a moment, so that no reset destroys the
@@ -255,6 +264,7 @@ where
     write(stream, time, &encode_response(response)).await?;
     let drained = async {
         stream.shutdown().await?;
+        // It lies on the heap, so that the future is small.
         let mut buffer = vec![0; BUFFER_SIZE];
         while stream.read(&mut buffer).await? > 0 {}
         Ok::<(), io::Error>(())
@@ -274,8 +284,17 @@ async fn write<S: AsyncWrite + Unpin>(
         stream.write_all(bytes).await?;
         stream.flush().await
     };
-    match timeout(time, written).await {
+    match within(time, written).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(HandshakeError::TimedOut.into()),
     }
+}
+
+/// As [`timeout`], but without a timer for what is done at once.
+async fn within<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        return Ok(done);
+    }
+    timeout(time, future).await
 }

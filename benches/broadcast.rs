@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::task::{Context, Waker};
 
@@ -46,7 +47,7 @@ fn publish(hub: &Hub, message: &Message, members: usize) {
 /// A member with what its task would own.
 struct Listener {
     reader: OutboxReader,
-    batch: Vec<Outgoing>,
+    batch: VecDeque<Outgoing>,
     connection: Connection,
     _member: Member,
 }
@@ -58,13 +59,13 @@ impl Listener {
         member.join("room").expect("there is room");
         Self {
             reader,
-            batch: Vec::new(),
+            batch: VecDeque::new(),
             connection: common::connection(Role::Server),
             _member: member,
         }
     }
 
-    fn take(&mut self) -> &mut Vec<Outgoing> {
+    fn take(&mut self) -> &mut VecDeque<Outgoing> {
         let mut context = Context::from_waker(Waker::noop());
         let taken = self
             .reader

@@ -11,6 +11,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
@@ -158,7 +159,7 @@ fn write(connection: &mut Connection) {
 /// A member with what its task would own.
 struct Listener {
     reader: OutboxReader,
-    batch: Vec<Outgoing>,
+    batch: VecDeque<Outgoing>,
     connection: Connection,
     _member: Member,
 }

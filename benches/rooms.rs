@@ -3,6 +3,7 @@
 //! `idle` members wait for a message, so that each is woken; `busy` ones have not emptied their
 //! outbox yet. Emptying them is not measured.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ fn attach(hub: &Hub) -> (Member, OutboxReader) {
 /// Takes everything out, and waits.
 fn empty(room: &mut [(Member, OutboxReader)]) {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     for (_, reader) in room {
         while reader.poll_take(&mut cx, usize::MAX, &mut batch).is_ready() {}
         batch.clear();

@@ -130,11 +130,17 @@ impl fmt::Debug for Buffer {
 /// than the source, which is what headers bring about. Then it is copied in pieces.
 #[inline]
 pub(crate) fn copy_into(target: &mut [u8], source: &[u8]) {
-    const PIECE: usize = 1 << 10;
     let apart = target.as_ptr().addr().wrapping_sub(source.as_ptr().addr()) % 4096;
     if source.len() < 2 * PIECE || !(1..64).contains(&apart) {
         return target.copy_from_slice(source);
     }
+    copy_in_pieces(target, source);
+}
+
+const PIECE: usize = 1 << 10;
+
+#[inline(never)]
+fn copy_in_pieces(target: &mut [u8], source: &[u8]) {
     for (target, source) in target.chunks_mut(PIECE).zip(source.chunks(PIECE)) {
         target.copy_from_slice(source);
     }

@@ -16,17 +16,17 @@ pub use crate::mask::MaskKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OpCode {
     /// 0: the next fragment of a message.
-    Continuation,
+    Continuation = 0,
     /// 1: text, or its first fragment.
-    Text,
+    Text = 1,
     /// 2: binary data, or its first fragment.
-    Binary,
+    Binary = 2,
     /// 8: Close.
-    Close,
+    Close = 8,
     /// 9: Ping.
-    Ping,
+    Ping = 9,
     /// 10: Pong.
-    Pong,
+    Pong = 10,
 }
 
 impl OpCode {
@@ -50,17 +50,6 @@ impl OpCode {
     /// Whether this is Close, Ping or Pong (§5.5).
     pub const fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
-    }
-
-    const fn bits(self) -> u8 {
-        match self {
-            Self::Continuation => 0,
-            Self::Text => 1,
-            Self::Binary => 2,
-            Self::Close => 8,
-            Self::Ping => 9,
-            Self::Pong => 10,
-        }
     }
 }
 
@@ -169,37 +158,29 @@ impl FrameHeader {
     }
 
     /// Makes the bytes of the header, with the length in its shortest form.
-    #[inline]
+    #[inline(always)]
     pub const fn encode(&self) -> EncodedHeader {
-        let mut bytes = [0; Self::MAX_LEN];
-        bytes[0] = (self.fin as u8) << 7 | (self.rsv1 as u8) << 6 | self.opcode.bits();
-        let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
-        let mut len = match self.payload_len {
-            0..=125 => {
-                bytes[1] = mask_bit | self.payload_len as u8;
-                2
+        let first = (self.fin as u64) << 7 | (self.rsv1 as u64) << 6 | self.opcode as u64;
+        let (mask_bit, key, key_len) = match self.mask {
+            Some(key) => (0x8000, u32::from_le_bytes(key.bytes()) as u64, 4),
+            None => (0, 0, 0),
+        };
+        let start = first | mask_bit;
+        // Little-endian, so what comes first is lowest.
+        let (low, high, len) = match self.payload_len {
+            len @ 0..=125 => (start | len << 8 | key << 16, 0, 2),
+            len @ 126..=0xffff => {
+                let len = (len as u16).swap_bytes() as u64;
+                (start | 126 << 8 | len << 16 | key << 32, 0, 4)
             }
-            126..=0xffff => {
-                bytes[1] = mask_bit | 126;
-                [bytes[2], bytes[3]] = (self.payload_len as u16).to_be_bytes();
-                4
-            }
-            _ => {
-                bytes[1] = mask_bit | 127;
-                let [a, b, c, d, e, f, g, h] = self.payload_len.to_be_bytes();
-                [
-                    bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7], bytes[8], bytes[9],
-                ] = [a, b, c, d, e, f, g, h];
-                10
+            len => {
+                let len = len.swap_bytes();
+                (start | 127 << 8 | len << 16, len >> 48 | key << 16, 10)
             }
         };
-        if let Some(key) = self.mask {
-            [bytes[len], bytes[len + 1], bytes[len + 2], bytes[len + 3]] = key.bytes();
-            len += 4;
-        }
         EncodedHeader {
-            bytes,
-            len: len as u8,
+            bytes: (low as u128 | (high as u128) << 64).to_le_bytes(),
+            len: len + key_len,
         }
     }
 }
@@ -207,15 +188,17 @@ impl FrameHeader {
 /// The bytes of a header.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodedHeader {
-    bytes: [u8; FrameHeader::MAX_LEN],
+    /// As many as two registers hold: made of single bytes, they could be loaded only after all of
+    /// these have been stored.
+    bytes: [u8; 16],
     len: u8,
 }
 
 impl EncodedHeader {
-    /// All the bytes that a header can have, and how many of them it has. The others are zero.
+    /// The bytes of the header and zeros behind them, and how many bytes it has.
     #[inline]
-    pub(crate) const fn padded(&self) -> (&[u8; FrameHeader::MAX_LEN], usize) {
-        (&self.bytes, self.len as usize)
+    pub(crate) const fn padded(self) -> ([u8; 16], usize) {
+        (self.bytes, self.len as usize)
     }
 
     /// The bytes, 2 to 14 of them.

@@ -1,6 +1,8 @@
 //! Masking of a client's payloads (§5.3).
 
-use rand::RngExt;
+use std::cell::RefCell;
+
+use rand::Rng;
 
 /// The key with which a client masks the payload of one frame (§5.3).
 ///
@@ -24,8 +26,9 @@ impl MaskKey {
     }
 
     /// A fresh key from the thread's cryptographically strong generator (§10.3).
+    #[inline]
     pub fn random() -> Self {
-        Self(rand::rng().random())
+        DRAWN.with_borrow_mut(Drawn::next)
     }
 
     /// The four bytes of the key.
@@ -46,6 +49,16 @@ impl MaskKey {
         self.apply_and_scan(payload);
     }
 
+    /// Copies a payload to `target`, which is as long, and masks the copy on the way.
+    #[inline]
+    pub(crate) fn apply_into(self, target: &mut [u8], payload: &[u8]) {
+        if payload.len() < WIDE {
+            copy_words(self, target, payload);
+        } else {
+            copy_wide(self, target, payload);
+        }
+    }
+
     /// As [`apply`](Self::apply); says whether all the bytes are ASCII afterwards, so that text
     /// need not be read a second time for it.
     #[inline]
@@ -56,6 +69,41 @@ impl MaskKey {
             apply_wide(self, payload)
         };
         seen & HIGH_BITS == 0
+    }
+}
+
+/// Keys that were drawn ahead: one by one, the way to the generator takes longer than masking a
+/// small payload does.
+struct Drawn {
+    keys: [[u8; 4]; 64],
+    used: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const {
+        RefCell::new(Drawn {
+            keys: [[0; 4]; 64],
+            used: 64,
+        })
+    };
+}
+
+impl Drawn {
+    #[inline]
+    fn next(&mut self) -> MaskKey {
+        if self.used >= self.keys.len() {
+            self.draw();
+        }
+        let key = self.keys[self.used];
+        self.used += 1;
+        MaskKey(key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn draw(&mut self) {
+        rand::rng().fill_bytes(self.keys.as_flattened_mut());
+        self.used = 0;
     }
 }
 
@@ -104,6 +152,25 @@ fn apply_bytes(key: MaskKey, payload: &mut [u8]) -> u64 {
     seen
 }
 
+/// As [`apply_words`], from one place to another.
+#[inline(always)]
+fn copy_words(key: MaskKey, target: &mut [u8], payload: &[u8]) {
+    let Some(&last) = payload.last_chunk::<8>() else {
+        target.copy_from_slice(payload);
+        apply_bytes(key, target);
+        return;
+    };
+    let last = u64::from_le_bytes(last) ^ repeat(key.after(payload.len()));
+    let key = repeat(key);
+    let words = payload.as_chunks::<8>().0;
+    for (to, from) in target.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *to = (u64::from_le_bytes(*from) ^ key).to_le_bytes();
+    }
+    if let Some(end) = target.last_chunk_mut::<8>() {
+        *end = last.to_le_bytes();
+    }
+}
+
 /// The key twice, as a word.
 #[inline(always)]
 const fn repeat(key: MaskKey) -> u64 {
@@ -130,6 +197,27 @@ fn apply_wide(key: MaskKey, payload: &mut [u8]) -> u64 {
     }
 }
 
+/// As [`apply_wide`], but for registers of 64 bytes, which make no copy faster.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn copy_wide(key: MaskKey, target: &mut [u8], payload: &[u8]) {
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the line above found that this machine has AVX2.
+        #[expect(unsafe_code)]
+        unsafe {
+            copy_avx2(key, target, payload);
+        }
+    } else {
+        copy_words(key, target, payload);
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn copy_wide(key: MaskKey, target: &mut [u8], payload: &[u8]) {
+    copy_words(key, target, payload);
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
 fn apply_wide(key: MaskKey, payload: &mut [u8]) -> u64 {
@@ -151,6 +239,12 @@ fn apply_avx512(key: MaskKey, payload: &mut [u8]) -> u64 {
     let edge = payload.as_ptr().align_offset(64).min(payload.len());
     let (edge, aligned) = payload.split_at_mut(edge);
     apply_words(key, edge) | apply_words(key.after(edge.len()), aligned)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn copy_avx2(key: MaskKey, target: &mut [u8], payload: &[u8]) {
+    copy_words(key, target, payload);
 }
 
 #[cfg(test)]
@@ -176,6 +270,12 @@ mod tests {
                 let is_ascii = key.apply_and_scan(payload);
                 assert_eq!(is_ascii, payload.is_ascii());
                 assert!(actual == expected, "length {len}, offset {offset}");
+
+                let mut copied = vec![7; len + 2];
+                let masked = expected[offset..offset + len].to_vec();
+                key.apply_into(&mut copied[1..=len], &masked);
+                apply_naively(key, &mut copied[1..=len]);
+                assert!(copied[1..=len] == masked && copied[0] == 7 && copied[len + 1] == 7);
             }
             if cfg!(miri) && len > 40 {
                 break;

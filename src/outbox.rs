@@ -71,7 +71,7 @@ impl OutboxLimits {
 /// outbox.try_send("two")?;
 /// assert_eq!(outbox.try_send("three"), Err(TrySendError::Full));
 ///
-/// let mut batch = Vec::new();
+/// let mut batch = std::collections::VecDeque::new();
 /// let taken = reader.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, &mut batch);
 /// assert!(taken.is_ready());
 /// assert_eq!(batch.len(), 2);
@@ -176,7 +176,7 @@ impl Outbox {
     ///
     /// [`TrySendError::Full`], or [`TrySendError::Closed`].
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
-        self.push(message.into()).map_err(|(error, _)| error)
+        self.push(&mut Some(message.into()))
     }
 
     /// Waits for room and puts a message in. It is written together with what else waits, without
@@ -190,10 +190,11 @@ impl Outbox {
     ///
     /// A dropped call has not put the message in.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        match self.push(message.into()) {
+        let mut message = Some(message.into());
+        match self.push(&mut message) {
             Ok(()) => Ok(()),
-            Err((TrySendError::Closed, _)) => Err(OutboxClosed),
-            Err((TrySendError::Full, message)) => self.push_when_room(message).await,
+            Err(TrySendError::Closed) => Err(OutboxClosed),
+            Err(TrySendError::Full) => self.push_when_room(message).await,
         }
     }
 
@@ -287,29 +288,26 @@ impl Outbox {
     }
 
     #[cold]
-    async fn push_when_room(&self, message: Outgoing) -> Result<(), OutboxClosed> {
-        let mut message = Some(message);
-        self.wait(|queue| match queue.push(self.limits(), message.take()?) {
+    async fn push_when_room(&self, mut message: Option<Outgoing>) -> Result<(), OutboxClosed> {
+        self.wait(|queue| match queue.push(self.limits(), &mut message) {
             Ok(()) => Some(Ok(())),
-            Err((TrySendError::Full, refused)) => {
-                message = Some(refused);
-                None
-            }
-            Err((TrySendError::Closed, _)) => Some(Err(OutboxClosed)),
+            Err(TrySendError::Full) => None,
+            Err(TrySendError::Closed) => Some(Err(OutboxClosed)),
         })
         .await
     }
 
-    /// Puts a message in, and wakes the reader.
-    fn push(&self, outgoing: Outgoing) -> Result<(), (TrySendError, Outgoing)> {
+    /// Puts a message in, and wakes the reader. The message is left where it is if it is refused.
+    #[inline]
+    fn push(&self, outgoing: &mut Option<Outgoing>) -> Result<(), TrySendError> {
         let mut queue = self.shared.lock();
-        let pushed = queue.push(self.shared.limits, outgoing);
+        queue.push(self.shared.limits, outgoing)?;
         let reader = queue.wakes_reader();
         drop(queue);
         if let Some(reader) = reader {
             reader.wake();
         }
-        pushed
+        Ok(())
     }
 
     /// Waits until `check` finds what it looks for; asks it again after each progress.
@@ -343,7 +341,7 @@ impl OutboxReader {
         &mut self,
         cx: &mut Context<'_>,
         budget: usize,
-        batch: &mut Vec<Outgoing>,
+        batch: &mut VecDeque<Outgoing>,
     ) -> Poll<Taken> {
         let mut queue = self.shared.lock();
         if queue.messages.is_empty() {
@@ -355,16 +353,13 @@ impl OutboxReader {
             queue.wait(cx, false);
             return Poll::Pending;
         }
-        let mut bytes = 0;
-        while let Some(outgoing) = queue.messages.pop_front() {
-            bytes += outgoing.len();
-            queue.taken += 1;
-            batch.push(outgoing);
-            if bytes >= budget {
-                break;
-            }
+        if batch.is_empty() && queue.bytes <= budget {
+            queue.taken += queue.messages.len() as u64;
+            queue.bytes = 0;
+            std::mem::swap(&mut queue.messages, batch);
+        } else {
+            queue.take(budget, batch);
         }
-        queue.bytes = queue.bytes.saturating_sub(bytes);
         if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
             queue.messages = VecDeque::new();
         }
@@ -447,24 +442,43 @@ impl Shared {
 }
 
 impl Queue {
-    /// Puts a message in; the reader is to be woken afterwards.
+    /// Puts a message in; the reader is to be woken afterwards. The message is left where it is if
+    /// it is refused.
+    #[inline]
     fn push(
         &mut self,
         limits: OutboxLimits,
-        outgoing: Outgoing,
-    ) -> Result<(), (TrySendError, Outgoing)> {
+        outgoing: &mut Option<Outgoing>,
+    ) -> Result<(), TrySendError> {
         if self.refuses() {
-            return Err((TrySendError::Closed, outgoing));
+            return Err(TrySendError::Closed);
         }
-        let bytes = self.bytes.saturating_add(outgoing.len());
+        let len = outgoing.as_ref().map_or(0, Outgoing::len);
+        let bytes = self.bytes.saturating_add(len);
         let fits = self.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
         if !fits && !self.messages.is_empty() {
-            return Err((TrySendError::Full, outgoing));
+            return Err(TrySendError::Full);
+        }
+        if let Some(outgoing) = outgoing.take() {
+            self.messages.push_back(outgoing);
         }
         self.bytes = bytes;
-        self.messages.push_back(outgoing);
         self.queued += 1;
         Ok(())
+    }
+
+    /// Moves messages to `batch` until they make `budget` bytes, at least one.
+    fn take(&mut self, budget: usize, batch: &mut VecDeque<Outgoing>) {
+        let mut bytes = 0;
+        while let Some(outgoing) = self.messages.pop_front() {
+            bytes += outgoing.len();
+            self.taken += 1;
+            batch.push_back(outgoing);
+            if bytes >= budget {
+                break;
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// Whether the connection is closed.

@@ -2,6 +2,7 @@
 
 #![cfg(any(feature = "tokio", feature = "rooms"))]
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -71,10 +72,10 @@ fn a_prepared_message_is_queued_without_a_copy() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
     let message = PreparedMessage::new("shared");
     outbox.try_send(&message).unwrap();
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_ready());
-    let [Outgoing::Prepared(taken)] = &batch[..] else {
+    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.front()) else {
         panic!("{batch:?}");
     };
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
@@ -282,7 +283,7 @@ fn the_reader_is_woken_only_when_the_outbox_was_empty() {
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(Arc::clone(&flag));
     let mut cx = Context::from_waker(&waker);
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
     outbox.try_send("1").unwrap();
@@ -308,7 +309,11 @@ fn the_reader_is_woken_by_its_last_waker() {
     for flag in &flags {
         let waker = Waker::from(Arc::clone(flag));
         let mut cx = Context::from_waker(&waker);
-        assert!(reader.poll_take(&mut cx, 1, &mut Vec::new()).is_pending());
+        assert!(
+            reader
+                .poll_take(&mut cx, 1, &mut VecDeque::new())
+                .is_pending()
+        );
     }
     outbox.try_send("1").unwrap();
     assert_eq!((flags[0].wakes(), flags[1].wakes()), (0, 1));
@@ -320,7 +325,11 @@ fn an_outbox_does_not_keep_the_task_of_a_connection_that_is_over() {
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(Arc::clone(&flag));
     let mut cx = Context::from_waker(&waker);
-    assert!(reader.poll_take(&mut cx, 1, &mut Vec::new()).is_pending());
+    assert!(
+        reader
+            .poll_take(&mut cx, 1, &mut VecDeque::new())
+            .is_pending()
+    );
     drop((waker, reader));
     assert_eq!(Arc::strong_count(&flag), 1);
     assert!(outbox.is_closed());
@@ -382,7 +391,7 @@ async fn send_and_flush(outbox: &Outbox, text: &'static str) -> Result<(), Outbo
 }
 
 fn take(reader: &mut OutboxReader, budget: usize) -> Vec<String> {
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     let mut cx = Context::from_waker(Waker::noop());
     let taken = reader.poll_take(&mut cx, budget, &mut batch);
     assert_eq!(taken, Poll::Ready(Taken::Messages));
@@ -391,7 +400,7 @@ fn take(reader: &mut OutboxReader, budget: usize) -> Vec<String> {
 
 /// The order to close, if that is what is next.
 fn order(reader: &mut OutboxReader) -> Option<Option<CloseCode>> {
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     let mut cx = Context::from_waker(Waker::noop());
     match reader.poll_take(&mut cx, 1, &mut batch) {
         Poll::Ready(Taken::Close(frame)) => Some(frame.map(|frame| frame.code)),

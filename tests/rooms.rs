@@ -2,6 +2,7 @@
 
 #![cfg(feature = "rooms")]
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -254,7 +255,7 @@ fn a_message_that_was_encoded_before_is_not_encoded_again() {
     let message = PreparedMessage::new(Message::binary(vec![1, 2, 3]));
     hub.to("red").send(message.clone());
     let (batch, _) = take(&mut reader);
-    let [Outgoing::Prepared(taken)] = &batch[..] else {
+    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.front()) else {
         panic!("{batch:?}");
     };
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
@@ -737,8 +738,8 @@ fn counts(report: Report) -> [usize; 4] {
 }
 
 /// All that is in an outbox, and the order to close.
-fn take(reader: &mut OutboxReader) -> (Vec<Outgoing>, Option<Option<CloseFrame>>) {
-    let mut batch = Vec::new();
+fn take(reader: &mut OutboxReader) -> (VecDeque<Outgoing>, Option<Option<CloseFrame>>) {
+    let mut batch = VecDeque::new();
     loop {
         let mut cx = Context::from_waker(Waker::noop());
         match reader.poll_take(&mut cx, usize::MAX, &mut batch) {

@@ -2,7 +2,7 @@
 
 #![cfg(feature = "rooms")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -445,7 +445,7 @@ fn check_drained(world: &mut World, slot: usize) {
     let Some(reader) = &mut connection.reader else {
         return;
     };
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Taken::Messages) = reader.poll_take(&mut cx, usize::MAX, &mut batch) {}
     assert_eq!(batch.iter().map(text).collect::<Vec<_>>(), queued);

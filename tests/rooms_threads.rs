@@ -2,7 +2,7 @@
 
 #![cfg(feature = "rooms")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -271,7 +271,7 @@ fn attach(hub: &Hub) -> (Member, OutboxReader) {
 }
 
 fn texts(reader: &mut OutboxReader) -> Vec<String> {
-    let mut batch = Vec::new();
+    let mut batch = VecDeque::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Taken::Messages) = reader.poll_take(&mut cx, usize::MAX, &mut batch) {}
     batch.iter().map(text).collect()

@@ -120,6 +120,58 @@ fn invalid_text_is_found_at_the_first_byte_that_makes_it_certain() {
     }
 }
 
+/// T4: whatever follows in the same input, right or wrong, was sent later.
+#[test]
+fn invalid_text_is_found_before_what_follows_it() {
+    let following: [(u8, &[u8]); 8] = [
+        (0x00, b"fragment"),
+        (0x80, b"last fragment"),
+        (0x89, b"ping"),
+        (0x88, b"\x03\xe8"),
+        (0xc1, b"reserved bit"),
+        (0x83, b"reserved opcode"),
+        (0x82, b"no continuation"),
+        (0x00, &[b'a'; 65_536]),
+    ];
+    for bytes in [b"\xff", b"\xe2"] {
+        for (first, payload) in following {
+            let fragments = [(0x01, &b"valid"[..]), (0x00, bytes), (0x00, b"valid")];
+            let frames = [&fragments[..], &[(first, payload)]].concat();
+            assert_outcome(&frames, &Err(ProtocolError::InvalidUtf8));
+        }
+    }
+}
+
+/// §5.4, §5.5: control frames of all lengths between the fragments of a text, of all lengths too.
+#[test]
+fn text_in_small_fragments_is_whole_whatever_lies_between_them() {
+    for role in ROLES {
+        for len in [1, 2, 3, 63, 64, 65, 125, 126, 1000] {
+            let text = "aé€😀".repeat(500);
+            let pings = [0, 1, 7, 8, 125].map(|len| vec![b'p'; len]);
+            let mut wire = Vec::new();
+            let mut expected = Vec::new();
+            for (i, fragment) in text.as_bytes().chunks(len).enumerate() {
+                let first = if i == 0 { 0x01 } else { 0x00 };
+                wire.extend(frame_to(role, first, fragment));
+                if let Some(ping) = pings.get(i % 9) {
+                    wire.extend(frame_to(role, 0x89, ping));
+                    expected.push(Ok(OwnedEvent::Ping(ping.clone())));
+                }
+            }
+            wire.extend(frame_to(role, 0x80, b""));
+            expected.push(text_event(&text));
+            for step in [1, 2, 7, 131, 4096, wire.len()] {
+                assert_eq!(
+                    receive(&mut connection(role), wire.chunks(step)),
+                    expected,
+                    "fragments of {len}, pieces of {step}"
+                );
+            }
+        }
+    }
+}
+
 /// T5.
 #[test]
 fn binary_is_not_inspected() {

@@ -1,7 +1,7 @@
 //! From payloads to DEFLATE and back (RFC 7692 §7.2.1, §7.2.2; RFC 1951).
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
@@ -47,7 +47,7 @@ pub(crate) struct Deflated(Lent<Scratch>);
 /// once. `None` where the message would not be smaller.
 ///
 /// Boxed, since most messages have one variant or none.
-pub(crate) struct Variants<T>(Arc<[OnceLock<Option<Box<T>>>; WINDOW_SIZES]>);
+pub(crate) struct Variants<T>([OnceLock<Option<Box<T>>>; WINDOW_SIZES]);
 
 /// The last bytes of a message, in a circle. What is written next lies in it too.
 pub(super) struct Ring {
@@ -288,13 +288,7 @@ impl<T> Variants<T> {
 
 impl<T> Default for Variants<T> {
     fn default() -> Self {
-        Self(Arc::new([const { OnceLock::new() }; WINDOW_SIZES]))
-    }
-}
-
-impl<T> Clone for Variants<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self([const { OnceLock::new() }; WINDOW_SIZES])
     }
 }
 
@@ -755,8 +749,7 @@ mod tests {
                 ..PARAMS
             };
             let deflater = Deflater::new(params, false, EFFORT).unwrap();
-            let shared = variants.clone();
-            let variant: Option<&usize> = shared.get_or_make(&deflater, &long, <[u8]>::len);
+            let variant: Option<&usize> = variants.get_or_make(&deflater, &long, <[u8]>::len);
             assert!(variant.is_some_and(|&len| len < 30));
             assert_eq!(noisy.get_or_make(&deflater, &noise, <[u8]>::len), None);
         }

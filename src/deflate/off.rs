@@ -39,7 +39,6 @@ pub(crate) enum Deflater {}
 
 pub(crate) struct Deflated;
 
-#[derive(Clone)]
 pub(crate) struct Variants<T>(PhantomData<T>);
 
 impl Inflater {

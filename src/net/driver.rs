@@ -263,8 +263,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         cx: &mut Context<'_>,
         take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Option<T>> {
-        if !self.input.is_empty() {
-            return self.poll_read_rest(cx).map(|()| None);
+        if let Some(len) = self.connection.whole_len(self.input.unread()) {
+            return self.poll_read_rest(cx, len).map(|()| None);
         }
         let buffer = self.connection.direct_buffer();
         if buffer.is_empty() {
@@ -286,8 +286,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Reads the rest of a message that was cut by the end of the buffer behind what there is of it,
     /// so that it is not assembled elsewhere. If it does not come at once, what there is is taken,
     /// so that a connection that waits holds no buffer.
-    fn poll_read_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let read = self.input.poll_read_more(cx, Pin::new(&mut self.stream));
+    fn poll_read_rest(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<()> {
+        let stream = Pin::new(&mut self.stream);
+        let read = self.input.poll_read_more(cx, stream, len);
         if let Poll::Ready(read) = read {
             self.note_read(read);
             return Poll::Ready(());
@@ -322,6 +323,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.lose();
             }
         }
+    }
+
+    /// Writes the output, for a task that was woken for nothing else. Whether the rest is to be
+    /// looked at too.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Open || self.connection.is_closed() {
+            return true;
+        }
+        let write = self.poll_write_output(cx);
+        self.note_failure(write);
+        self.phase != Phase::Open
     }
 
     /// Writes the output and flushes the stream.

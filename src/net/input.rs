@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, copy_into};
 
 /// A connection holds a buffer only while there are unread bytes in it, so that one that waits
 /// holds none.
@@ -80,22 +80,22 @@ impl Input {
         Poll::Ready(Ok(count))
     }
 
-    /// Reads behind what is unread; gives how many bytes came, 0 at the end of the stream.
+    /// Reads behind what is unread, where there is or will be room for `len` bytes in all; gives how
+    /// many came, 0 at the end of the stream.
     pub(super) fn poll_read_more(
         &mut self,
         cx: &mut Context<'_>,
         stream: Pin<&mut impl AsyncRead>,
+        len: usize,
     ) -> Poll<io::Result<usize>> {
-        let len = self.end - self.start;
-        if self.buffer.len() < READ {
-            let mut buffer = Buffer::new(READ);
-            buffer[..len].copy_from_slice(self.unread());
+        if self.buffer.len() - self.start < len {
+            let mut buffer = Buffer::new(len.max(READ));
+            let unread = self.unread();
+            copy_into(&mut buffer[..unread.len()], unread);
             self.buffer = buffer;
-        } else {
-            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
         }
-        (self.start, self.end) = (0, len);
-        let count = ready!(poll_read(cx, stream, &mut self.buffer[len..]))?;
+        let count = ready!(poll_read(cx, stream, &mut self.buffer[self.end..]))?;
         self.end += count;
         Poll::Ready(Ok(count))
     }

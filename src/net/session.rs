@@ -5,8 +5,9 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -128,7 +129,8 @@ impl Session {
             driver: socket.into_driver(),
             reader,
             inbox: Arc::clone(&inbox),
-            batch: Vec::new(),
+            wake: Arc::new(StreamWake::new()),
+            batch: VecDeque::new(),
             incoming: Vec::new(),
             marks: VecDeque::new(),
         });
@@ -283,7 +285,8 @@ struct SessionTask<S> {
     inbox: Arc<Inbox>,
     /// How much output makes the outbox wait.
     mark: usize,
-    batch: Vec<Outgoing>,
+    wake: Arc<StreamWake>,
+    batch: VecDeque<Outgoing>,
     /// Messages that came and are not in the inbox yet; empty between polls.
     incoming: Vec<Message>,
     /// After how many bytes written how many messages of the outbox are written.
@@ -295,7 +298,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let ended = ready!(this.poll_run(cx));
+        let is_awaited = this.wake.begin(cx.waker());
+        let waker = Waker::from(Arc::clone(&this.wake));
+        let ended = ready!(this.poll_run(cx, &mut Context::from_waker(&waker), is_awaited));
         if let Some(info) = this.driver.connection.close_info() {
             this.reader.finish(info);
         }
@@ -312,18 +317,45 @@ impl<S> Drop for SessionTask<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
-    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// `stream_cx` is for all that the outbox does not wake for; `look` tells whether any of it may
+    /// have something new.
+    fn poll_run(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream_cx: &mut Context<'_>,
+        mut look: bool,
+    ) -> Poll<Result<(), Error>> {
         loop {
             let took = self.take_outgoing(cx);
+            look |= took && self.driver.connection.state() != State::Open;
+            if !took && !look {
+                return Poll::Pending;
+            }
             let was_behind = self.is_behind();
-            let received = self.poll_incoming(cx);
+            let mut ended = Ok(false);
+            look = if look {
+                match self.poll_incoming(stream_cx) {
+                    Poll::Ready(Ok(Progress::Message)) => true,
+                    Poll::Ready(Ok(Progress::Ended)) => {
+                        ended = Ok(true);
+                        false
+                    }
+                    Poll::Ready(Err(error)) => {
+                        ended = Err(error);
+                        false
+                    }
+                    Poll::Pending => false,
+                }
+            } else {
+                self.driver.poll_send(stream_cx)
+            };
             self.note_written();
-            match received? {
-                Poll::Ready(Progress::Ended) => return Poll::Ready(Ok(())),
-                Poll::Ready(Progress::Message) => {}
-                // Who was told to wait for room in the output is not woken when there is some.
-                Poll::Pending if took || was_behind && !self.is_behind() => {}
-                Poll::Pending => return Poll::Pending,
+            if ended? {
+                return Poll::Ready(Ok(()));
+            }
+            // Who was told to wait for room in the output is not woken when there is some.
+            if !look && !took && !was_behind {
+                return Poll::Pending;
             }
         }
     }
@@ -427,6 +459,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         }
         if let Some(round_trip) = self.driver.round_trip {
             self.inbox.lock().round_trip = Some(round_trip);
+        }
+    }
+}
+
+/// Wakes a session's task for its stream, its clock or its inbox, and tells that from a wake by its
+/// outbox, after which there is nothing to read: that halves what a broadcast costs a member.
+struct StreamWake {
+    was_called: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl StreamWake {
+    /// Of a task that has looked at nothing yet.
+    const fn new() -> Self {
+        Self {
+            was_called: AtomicBool::new(true),
+            task: Mutex::new(None),
+        }
+    }
+
+    /// Begins a poll of the task; whether it was called since the last one began.
+    fn begin(&self, task: &Waker) -> bool {
+        let was_called = self.was_called.swap(false, Ordering::AcqRel);
+        // While it was not called, the stream has nothing to tell that another waker would miss.
+        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *known {
+            Some(known) => known.clone_from(task),
+            None => *known = Some(task.clone()),
+        }
+        was_called
+    }
+}
+
+impl Wake for StreamWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.was_called.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = task.clone();
+        if let Some(task) = task {
+            task.wake();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A message that is encoded once for many connections.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -33,7 +34,9 @@ use crate::message::Message;
 /// # Ok::<(), wsroom::SendError>(())
 /// ```
 #[derive(Clone)]
-pub struct PreparedMessage {
+pub struct PreparedMessage(Arc<Prepared>);
+
+struct Prepared {
     plain: Frame,
     opcode: OpCode,
     /// Compressed, unless that is not wanted.
@@ -41,7 +44,6 @@ pub struct PreparedMessage {
 }
 
 /// The frame of a server: header and payload.
-#[derive(Clone)]
 pub(super) struct Frame {
     bytes: Bytes,
     header_len: u8,
@@ -50,9 +52,7 @@ pub(super) struct Frame {
 impl PreparedMessage {
     /// Encodes a message.
     pub fn new(message: impl Into<Message>) -> Self {
-        let mut prepared = Self::uncompressed(message);
-        prepared.compressed = Some(Variants::default());
-        prepared
+        Self::prepare(&message.into(), Some(Variants::default()))
     }
 
     /// Encodes a message that is never compressed.
@@ -60,13 +60,16 @@ impl PreparedMessage {
     /// For what is compressed already; and for a secret in one message with what an attacker may
     /// choose, or in a context with it, whose length on the wire could give it away (RFC 7692 §8).
     pub fn uncompressed(message: impl Into<Message>) -> Self {
-        let message = message.into();
-        let opcode = opcode_of(&message);
-        Self {
+        Self::prepare(&message.into(), None)
+    }
+
+    fn prepare(message: &Message, compressed: Option<Variants<Frame>>) -> Self {
+        let opcode = opcode_of(message);
+        Self(Arc::new(Prepared {
             plain: Frame::new(opcode, false, message.as_bytes()),
             opcode,
-            compressed: None,
-        }
+            compressed,
+        }))
     }
 
     /// The length of the payload in bytes.
@@ -81,28 +84,28 @@ impl PreparedMessage {
 
     /// Whether this is a text message.
     pub fn is_text(&self) -> bool {
-        self.opcode == OpCode::Text
+        self.0.opcode == OpCode::Text
     }
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        self.plain.payload()
+        self.0.plain.payload()
     }
 
-    pub(super) const fn opcode(&self) -> OpCode {
-        self.opcode
+    pub(super) fn opcode(&self) -> OpCode {
+        self.0.opcode
     }
 
-    pub(super) const fn plain(&self) -> &Frame {
-        &self.plain
+    pub(super) fn plain(&self) -> &Frame {
+        &self.0.plain
     }
 
     /// The frame of the compressed message, if that is wanted and smaller.
     pub(super) fn compressed(&self, deflater: &Deflater) -> Option<&Frame> {
-        let variants = self.compressed.as_ref()?;
+        let variants = self.0.compressed.as_ref()?;
         let payload = self.payload();
         variants.get_or_make(deflater, payload, |deflated| {
-            Frame::new(self.opcode, true, deflated)
+            Frame::new(self.opcode(), true, deflated)
         })
     }
 }
@@ -152,7 +155,7 @@ impl From<&Self> for PreparedMessage {
 /// Shows the kind and the length, never the content.
 impl fmt::Debug for PreparedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}({} bytes)", self.opcode, self.len())
+        write!(f, "{:?}({} bytes)", self.opcode(), self.len())
     }
 }
 

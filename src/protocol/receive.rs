@@ -29,9 +29,13 @@ pub(super) enum Received<'a> {
     Text(Text<'a>),
     Binary(Payload<'a>),
     Fragment(Fragment<Payload<'a>>),
-    Ping(Payload<'a>),
-    Pong(Payload<'a>),
-    Close(Payload<'a>),
+    Control(Control<'a>),
+}
+
+/// A control frame: Ping, Pong or Close.
+pub(super) struct Control<'a> {
+    pub(super) opcode: OpCode,
+    pub(super) payload: Payload<'a>,
 }
 
 pub(super) struct Receiver {
@@ -60,6 +64,20 @@ pub(super) struct Receiver {
 /// The first byte of a frame that is a whole message, not compressed.
 const FINAL_TEXT: u8 = 0x81;
 const FINAL_BINARY: u8 = 0x82;
+
+/// The first byte of a frame that goes on with a message.
+const CONTINUATION: u8 = 0x00;
+const FINAL_CONTINUATION: u8 = 0x80;
+
+/// A header that lies whole in the input and says what most headers say: not a length of more than
+/// 65535, and nothing that is wrong with its length or its mask.
+struct ShortHeader {
+    first: u8,
+    /// How long it is itself.
+    len: usize,
+    key: Option<MaskKey>,
+    payload_len: usize,
+}
 
 /// The part of a frame that has not come yet.
 struct Frame {
@@ -165,53 +183,30 @@ impl Receiver {
         &self,
         input: &mut &'a mut [u8],
     ) -> Option<Result<Event<'a>, Utf8Error>> {
-        let (first, head, key, len) = self.whole_header(input)?;
-        if input.len() < head + len {
-            return None;
-        }
-        let (_, payload) = split_front(input, head + len).split_at_mut(head);
-        if first == FINAL_TEXT {
-            let text = unmask_text(key, payload);
+        let header = self.whole_header(input)?;
+        let payload = header.take_payload(input)?;
+        if header.first == FINAL_TEXT {
+            let text = unmask_text(header.key, payload);
             return Some(text.map(|text| Event::Text(Text::Borrowed(text))));
         }
-        if let Some(key) = key {
-            key.apply(payload);
-        }
+        unmask(payload, header.key);
         Some(Ok(Event::Binary(Payload::Borrowed(payload))))
     }
 
     /// How long the frame at the front of `input` is, header and all, if
     /// [`receive_whole`](Self::receive_whole) would take it once all of it is there.
     pub(super) fn whole_len(&self, input: &[u8]) -> Option<usize> {
-        let (_, head, _, len) = self.whole_header(input)?;
-        Some(head + len)
+        let header = self.whole_header(input)?;
+        Some(header.len + header.payload_len)
     }
 
-    /// The first byte of a whole message, the length of its header, its key, and its own length.
+    /// The header of a whole message.
     #[inline(always)]
-    fn whole_header(&self, input: &[u8]) -> Option<(u8, usize, Option<MaskKey>, usize)> {
-        let &[first, second] = input.first_chunk()?;
-        let (len, mut head) = match second ^ self.mask_bit {
-            len @ 0..=125 => (usize::from(len), 2),
-            126 => {
-                let &[_, _, high, low] = input.first_chunk()?;
-                match u16::from_be_bytes([high, low]) {
-                    // §5.2: not the shortest form.
-                    ..=125 => return None,
-                    len => (usize::from(len), 4),
-                }
-            }
-            _ => return None,
-        };
-        if len as u32 >= self.whole_below || !matches!(first, FINAL_TEXT | FINAL_BINARY) {
-            return None;
-        }
-        let mut key = None;
-        if self.is_masked() {
-            key = Some(MaskKey::new(*input.get(head..)?.first_chunk()?));
-            head += 4;
-        }
-        Some((first, head, key, len))
+    fn whole_header(&self, input: &[u8]) -> Option<ShortHeader> {
+        let header = ShortHeader::parse(input, self.mask_bit)?;
+        let is_whole = matches!(header.first, FINAL_TEXT | FINAL_BINARY)
+            && (header.payload_len as u32) < self.whole_below;
+        is_whole.then_some(header)
     }
 
     /// Takes frames off the front of `input` until one of them completes something.
@@ -221,6 +216,12 @@ impl Receiver {
         input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
         let received = self.receive_any(config, input);
+        // What is wrong with the text came before whatever else has come.
+        if let Some(message) = &mut self.message
+            && let Kind::Text(text) = &mut message.kind
+        {
+            text.validate()?;
+        }
         self.note_unfinished();
         received
     }
@@ -240,37 +241,115 @@ impl Receiver {
         input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
         loop {
-            let mut frame = match self.frame.take() {
-                Some(frame) => frame,
-                None => match self.receive_header(config, input)? {
-                    Some(frame) => frame,
-                    None => return Ok(None),
-                },
-            };
-            if frame.is_compressed {
-                let received = self.receive_compressed(config, frame, input)?;
-                if received.is_some() || self.frame.is_some() {
-                    return Ok(received);
-                }
-                continue;
+            if let Some(message) = self.receive_whole_fragments(config, input)? {
+                return Ok(Some(message));
             }
-            let received = if frame.opcode.is_control() {
-                let piece = frame.take_payload(input);
-                self.receive_control(&frame, piece)
+            if let Some(control) = self.receive_whole_control(input) {
+                return Ok(Some(Received::Control(control)));
+            }
+            if self.frame.is_none() {
+                self.frame = self.receive_header(config, input)?;
+            }
+            let Some(frame) = &mut self.frame else {
+                return Ok(None);
+            };
+            let received = if frame.is_compressed {
+                self.receive_compressed(config, input)?
+            } else if frame.opcode.is_control() {
+                self.receive_control(input)
             } else {
-                self.receive_data(&mut frame, input)?
+                self.receive_data(input)?
             };
-            let complete = frame.remaining == 0;
-            if !complete {
-                self.frame = Some(frame);
-            }
-            if received.is_some() {
+            if received.is_some() || self.frame.is_some() {
                 return Ok(received);
             }
-            if !complete {
-                return Ok(None);
+        }
+    }
+
+    /// Takes all of `input` if it belongs to one frame of a message that is assembled, and does not
+    /// end it. `None` for anything else.
+    ///
+    /// It takes half of the instructions, for who sends a frame a few bytes at a time.
+    #[inline]
+    pub(super) fn receive_middle(
+        &mut self,
+        input: &mut &mut [u8],
+    ) -> Option<Result<(), ProtocolError>> {
+        let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
+            return None;
+        };
+        let is_middle = frame.remaining > input.len() as u64 && !frame.opcode.is_control();
+        if !is_middle || !message.is_assembled() {
+            return None;
+        }
+        let piece = std::mem::take(input);
+        let key = frame.pass(piece.len());
+        Some(message.gather_and_validate(piece, key))
+    }
+
+    /// Takes frames off the front of `input` that go on with a message that is assembled, and lie
+    /// whole in the input; gives the message with the last of them. Leaves anything else, be it
+    /// right or wrong.
+    ///
+    /// It takes a quarter of the instructions that [`receive_data`](Self::receive_data) and what
+    /// leads there take, for who cuts a message into very small frames.
+    fn receive_whole_fragments<'a>(
+        &mut self,
+        config: &Config,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Received<'a>>, ProtocolError> {
+        let Some(message) = &mut self.message else {
+            return Ok(None);
+        };
+        if self.frame.is_some() || self.head_len > 0 || !message.is_assembled() {
+            return Ok(None);
+        }
+        while let Some(header) = ShortHeader::parse(input, self.mask_bit) {
+            let len = header.payload_len as u64;
+            if !matches!(header.first, CONTINUATION | FINAL_CONTINUATION)
+                || check_limits(config, Some(message), false, len).is_err()
+            {
+                break;
+            }
+            let Some(piece) = header.take_payload(input) else {
+                break;
+            };
+            message.begin_next(len);
+            message.gather(piece, header.key)?;
+            if header.first == FINAL_CONTINUATION {
+                return self.message.take().map(Assembly::finish).transpose();
             }
         }
+        Ok(None)
+    }
+
+    /// Takes a control frame off the front of `input` that lies whole there. `None` for anything
+    /// else, be it right or wrong.
+    ///
+    /// A flood of Pings is answered in half of the instructions.
+    #[inline]
+    pub(super) fn receive_whole_control<'a>(
+        &self,
+        input: &mut &'a mut [u8],
+    ) -> Option<Control<'a>> {
+        let opcode = match *input.first()? {
+            0x88 => OpCode::Close,
+            0x89 => OpCode::Ping,
+            0x8a => OpCode::Pong,
+            _ => return None,
+        };
+        if self.frame.is_some() || self.head_len > 0 {
+            return None;
+        }
+        let header = ShortHeader::parse(input, self.mask_bit)?;
+        // §5.5: what is longer is refused.
+        if header.payload_len > 125 {
+            return None;
+        }
+        let payload = header.take_payload(input)?;
+        unmask(payload, header.key);
+        let payload = Payload::Borrowed(payload);
+        Some(Control { opcode, payload })
     }
 
     /// Takes a header, which may have begun in an earlier input.
@@ -333,31 +412,9 @@ impl Receiver {
                 ProtocolError::UnmaskedByClient
             }),
             HeaderPart::Mask(_) => Ok(()),
-            // §10.4: limits are checked before anything is kept of what they limit.
             HeaderPart::Length { opcode, .. } if opcode.is_control() => Ok(()),
             HeaderPart::Length { payload_len, .. } => {
-                let (len, frames) = match &self.message {
-                    Some(message) => (message.len, message.frames),
-                    None => (0, 0),
-                };
-                if is_compressed {
-                    // The limit of a message is that of what it inflates to.
-                    if payload_len > config.compressed_frame_limit() as u64 {
-                        Err(ProtocolError::FrameTooLarge)
-                    } else if frames >= config.max_fragments {
-                        Err(ProtocolError::TooManyFragments)
-                    } else {
-                        Ok(())
-                    }
-                } else if payload_len > config.frame_limit() as u64 {
-                    Err(ProtocolError::FrameTooLarge)
-                } else if len.saturating_add(payload_len) > config.max_message_size as u64 {
-                    Err(ProtocolError::MessageTooLarge)
-                } else if frames >= config.max_fragments {
-                    Err(ProtocolError::TooManyFragments)
-                } else {
-                    Ok(())
-                }
+                check_limits(config, self.message.as_ref(), is_compressed, payload_len)
             }
         })
     }
@@ -366,8 +423,7 @@ impl Receiver {
     fn begin_frame(&mut self, header: &FrameHeader) -> Frame {
         let mut is_compressed = header.rsv1;
         if let (OpCode::Continuation, Some(message)) = (header.opcode, &mut self.message) {
-            message.frames += 1;
-            message.len = message.len.saturating_add(header.payload_len);
+            message.begin_next(header.payload_len);
             is_compressed = message.is_compressed;
         }
         Frame {
@@ -379,21 +435,16 @@ impl Receiver {
         }
     }
 
-    fn receive_control<'a>(&mut self, frame: &Frame, piece: &'a [u8]) -> Option<Received<'a>> {
-        let payload = if frame.remaining == 0 && self.control.is_empty() {
-            Payload::Borrowed(piece)
-        } else {
-            self.control.extend_from_slice(piece);
-            if frame.remaining > 0 {
-                return None;
-            }
-            Payload::Owned(std::mem::take(&mut self.control).freeze())
-        };
-        Some(match frame.opcode {
-            OpCode::Ping => Received::Ping(payload),
-            OpCode::Pong => Received::Pong(payload),
-            _ => Received::Close(payload),
-        })
+    /// Takes what there is of a control frame, which may have begun in an earlier input.
+    fn receive_control<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<Received<'a>> {
+        let frame = self.frame.as_mut()?;
+        self.control.extend_from_slice(frame.take_payload(input));
+        if frame.remaining > 0 {
+            return None;
+        }
+        let payload = Payload::Owned(std::mem::take(&mut self.control).freeze());
+        let opcode = self.frame.take()?.opcode;
+        Some(Received::Control(Control { opcode, payload }))
     }
 
     /// Takes what there is of a frame of a compressed message, and keeps the frame if there is not
@@ -405,10 +456,9 @@ impl Receiver {
     fn receive_compressed<'a>(
         &mut self,
         config: &Config,
-        mut frame: Frame,
         input: &mut &mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
-        let Some(inflater) = &mut self.inflater else {
+        let (Some(inflater), Some(mut frame)) = (&mut self.inflater, self.frame.take()) else {
             return Ok(None);
         };
         let mut message = match self.message.take() {
@@ -444,27 +494,32 @@ impl Receiver {
         Ok(received)
     }
 
+    /// Takes what there is of a frame of a message that is not compressed.
     fn receive_data<'a>(
         &mut self,
-        frame: &mut Frame,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
-        let mut message = match self.message.take() {
+        let Some(frame) = &mut self.frame else {
+            return Ok(None);
+        };
+        let message = match &mut self.message {
             Some(message) => message,
             None if frame.is_message_in(input) && self.delivery == Delivery::Messages => {
-                let opcode = frame.opcode;
-                return whole_message(opcode, frame.take_payload(input)).map(Some);
+                let (opcode, payload) = (frame.opcode, frame.take_payload(input));
+                self.frame = None;
+                return whole_message(opcode, payload).map(Some);
             }
-            None => Assembly::new(frame, self.delivery),
+            none => none.insert(Assembly::new(frame, self.delivery)),
         };
         let received = message.receive(frame, input)?;
-        if !frame.is_end_of_message() {
-            self.message = Some(message);
+        if frame.remaining > 0 {
             return Ok(received);
         }
-        match received {
-            Some(fragment) => Ok(Some(fragment)),
-            None => message.finish().map(Some),
+        let is_end = frame.fin;
+        self.frame = None;
+        match self.message.take_if(|_| is_end) {
+            Some(message) if received.is_none() => message.finish().map(Some),
+            _ => Ok(received),
         }
     }
 
@@ -487,11 +542,9 @@ impl Receiver {
 
     /// Whether a large message is being assembled.
     pub(super) fn is_inside_large(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| {
-            message.len >= 2 * DIRECT as u64
-                && !message.is_compressed
-                && !matches!(message.kind, Kind::Fragments { .. })
-        })
+        self.message
+            .as_ref()
+            .is_some_and(|message| message.len >= 2 * DIRECT as u64 && message.is_assembled())
     }
 
     /// Takes the first `count` bytes of the [`direct_buffer`](Self::direct_buffer), which gave at
@@ -510,12 +563,7 @@ impl Receiver {
         let key = frame.pass(count);
         match &mut message.kind {
             Kind::Text(text) => text.commit(count, key)?,
-            Kind::Binary(bytes) => {
-                let added = bytes.commit(count);
-                if let Some(key) = key {
-                    key.apply(added);
-                }
-            }
+            Kind::Binary(bytes) => unmask(bytes.commit(count), key),
             Kind::Fragments { .. } => {}
         }
         if frame.remaining > 0 {
@@ -532,6 +580,46 @@ impl Receiver {
     }
 }
 
+impl ShortHeader {
+    #[inline(always)]
+    fn parse(input: &[u8], mask_bit: u8) -> Option<Self> {
+        let &[first, second] = input.first_chunk()?;
+        let (payload_len, mut len) = match second ^ mask_bit {
+            payload_len @ 0..=125 => (usize::from(payload_len), 2),
+            126 => {
+                let &[_, _, high, low] = input.first_chunk()?;
+                match u16::from_be_bytes([high, low]) {
+                    // §5.2: not the shortest form.
+                    ..=125 => return None,
+                    payload_len => (usize::from(payload_len), 4),
+                }
+            }
+            _ => return None,
+        };
+        let mut key = None;
+        if mask_bit != 0 {
+            key = Some(MaskKey::new(*input.get(len..)?.first_chunk()?));
+            len += 4;
+        }
+        Some(Self {
+            first,
+            len,
+            key,
+            payload_len,
+        })
+    }
+
+    /// Takes the frame off the front of `input`, if it lies whole there, and gives its payload.
+    #[inline(always)]
+    fn take_payload<'a>(&self, input: &mut &'a mut [u8]) -> Option<&'a mut [u8]> {
+        if input.len() < self.len + self.payload_len {
+            return None;
+        }
+        let frame = split_front(input, self.len + self.payload_len);
+        Some(frame.split_at_mut(self.len).1)
+    }
+}
+
 /// Reading straight into the message is worth a read of its own if as much is missing of a frame,
 /// and half as much of the message has come.
 const DIRECT: usize = 16 << 10;
@@ -543,9 +631,7 @@ impl Frame {
     /// Takes as much of the payload as there is off the front of `input`, and unmasks it.
     fn take_payload<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a [u8] {
         let (piece, key) = self.take_masked(input);
-        if let Some(key) = key {
-            key.apply(piece);
-        }
+        unmask(piece, key);
         piece
     }
 
@@ -625,25 +711,10 @@ impl Assembly {
         frame: &mut Frame,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Received<'a>>, ProtocolError> {
-        let announced = usize::try_from(self.len).unwrap_or(usize::MAX);
         match &mut self.kind {
-            Kind::Text(text) => {
-                let (piece, mut key) = frame.take_masked(input);
-                for block in piece.chunks(BLOCK) {
-                    text.extend(block, key, announced)?;
-                    key = key.map(|key| key.after(block.len()));
-                }
-                Ok(None)
-            }
-            Kind::Binary(bytes) => {
-                let (piece, mut key) = frame.take_masked(input);
-                for block in piece.chunks(BLOCK) {
-                    let added = bytes.extend(block, announced);
-                    if let Some(key) = &mut key {
-                        key.apply(added);
-                        *key = key.after(block.len());
-                    }
-                }
+            Kind::Text(_) | Kind::Binary(_) => {
+                let (piece, key) = frame.take_masked(input);
+                self.gather(piece, key)?;
                 Ok(None)
             }
             Kind::Fragments { opcode, utf8 } => {
@@ -667,6 +738,45 @@ impl Assembly {
         }
     }
 
+    /// Begins the next frame.
+    #[inline]
+    const fn begin_next(&mut self, payload_len: u64) {
+        self.frames += 1;
+        self.len = self.len.saturating_add(payload_len);
+    }
+
+    /// Whether it is assembled from payloads as they come.
+    const fn is_assembled(&self) -> bool {
+        !self.is_compressed && !matches!(self.kind, Kind::Fragments { .. })
+    }
+
+    fn gather_and_validate(
+        &mut self,
+        piece: &[u8],
+        key: Option<MaskKey>,
+    ) -> Result<(), ProtocolError> {
+        self.gather(piece, key)?;
+        if let Kind::Text(text) = &mut self.kind {
+            text.validate()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a piece to a message that is assembled.
+    #[inline]
+    fn gather(&mut self, piece: &[u8], mut key: Option<MaskKey>) -> Result<(), Utf8Error> {
+        let announced = usize::try_from(self.len).unwrap_or(usize::MAX);
+        for block in piece.chunks(BLOCK) {
+            match &mut self.kind {
+                Kind::Text(text) => text.extend(block, key, announced)?,
+                Kind::Binary(bytes) => unmask(bytes.extend(block, announced), key),
+                Kind::Fragments { .. } => {}
+            }
+            key = key.map(|key| key.after(block.len()));
+        }
+        Ok(())
+    }
+
     /// Takes the next piece of a compressed message; adds it to `given_out` if the message is taken
     /// in fragments.
     fn receive_inflated(
@@ -679,7 +789,10 @@ impl Assembly {
         // Nothing announces the length of what is not the last.
         let announced = if is_last { self.inflated } else { usize::MAX };
         match &mut self.kind {
-            Kind::Text(text) => text.extend(piece, None, announced)?,
+            Kind::Text(text) => {
+                text.extend(piece, None, announced)?;
+                text.validate()?;
+            }
             Kind::Binary(bytes) => {
                 bytes.extend(piece, announced);
             }
@@ -757,6 +870,41 @@ impl From<Utf8Error> for ProtocolError {
 impl From<InvalidDeflate> for ProtocolError {
     fn from(_: InvalidDeflate) -> Self {
         Self::InvalidDeflate
+    }
+}
+
+/// §10.4: limits are checked before anything is kept of what they limit.
+#[inline]
+const fn check_limits(
+    config: &Config,
+    message: Option<&Assembly>,
+    is_compressed: bool,
+    payload_len: u64,
+) -> Result<(), ProtocolError> {
+    let (len, frames) = match message {
+        Some(message) => (message.len, message.frames),
+        None => (0, 0),
+    };
+    if is_compressed {
+        // The limit of a message is that of what it inflates to.
+        if payload_len > config.compressed_frame_limit() as u64 {
+            return Err(ProtocolError::FrameTooLarge);
+        }
+    } else if payload_len > config.frame_limit() as u64 {
+        return Err(ProtocolError::FrameTooLarge);
+    } else if len.saturating_add(payload_len) > config.max_message_size as u64 {
+        return Err(ProtocolError::MessageTooLarge);
+    }
+    if frames >= config.max_fragments {
+        return Err(ProtocolError::TooManyFragments);
+    }
+    Ok(())
+}
+
+#[inline]
+fn unmask(payload: &mut [u8], key: Option<MaskKey>) {
+    if let Some(key) = key {
+        key.apply(payload);
     }
 }
 

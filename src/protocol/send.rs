@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use super::config::MAX_QUEUED_PONGS;
 use super::event::Fragment;
-use super::output::Output;
+use super::output::{BY_REFERENCE, Output};
 use super::prepared::{PreparedMessage, opcode_of};
 use crate::close::CloseFrame;
 use crate::deflate::Deflater;
@@ -112,15 +112,29 @@ impl Sender {
         }
     }
 
+    /// Sends a message whose payload may be kept by reference, if it is large.
     #[inline]
-    pub(super) fn message(&mut self, message: &Message) -> Result<(), SendError> {
-        self.check_between_messages()?;
-        if self.deflater.is_some() && self.message_compressed(message) {
-            return Ok(());
+    pub(super) fn message(&mut self, message: Message) -> Result<(), SendError> {
+        if message.len() < BY_REFERENCE {
+            self.copied(opcode_of(&message), message.as_bytes())
+        } else {
+            self.shared(opcode_of(&message), message.into_bytes())
         }
-        match message {
-            Message::Text(text) => self.frame_shared(opcode_of(message), true, text.as_ref()),
-            Message::Binary(bytes) => self.frame_shared(opcode_of(message), true, bytes),
+    }
+
+    /// Sends a message whose payload is copied.
+    pub(super) fn copied(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), SendError> {
+        self.check_between_messages()?;
+        if self.deflater.is_none() || !self.compressed(opcode, payload) {
+            self.frame(opcode, true, payload);
+        }
+        Ok(())
+    }
+
+    fn shared(&mut self, opcode: OpCode, payload: Bytes) -> Result<(), SendError> {
+        self.check_between_messages()?;
+        if self.deflater.is_none() || !self.compressed(opcode, &payload) {
+            self.frame_shared(opcode, true, payload);
         }
         Ok(())
     }
@@ -169,7 +183,7 @@ impl Sender {
             let deflated = deflater.piece(&fragment.payload, fragment.fin);
             self.frame_compressed(fragment.opcode, fragment.fin, &deflated);
         } else {
-            self.frame_shared(fragment.opcode, fragment.fin, &fragment.payload);
+            self.frame_shared(fragment.opcode, fragment.fin, fragment.payload.clone());
         }
         self.fragments = (!fragment.fin).then_some(fragments);
         Ok(())
@@ -263,17 +277,17 @@ impl Sender {
     /// Sends a message compressed, if that is worth it: each message may be compressed or not (RFC
     /// 7692 §6).
     #[inline(never)]
-    fn message_compressed(&mut self, message: &Message) -> bool {
+    fn compressed(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         let Some(deflater) = &mut self.deflater else {
             return false;
         };
-        if !deflater.wants(message.len()) {
+        if !deflater.wants(payload.len()) {
             return false;
         }
-        let Some(deflated) = deflater.message(message.as_bytes()) else {
+        let Some(deflated) = deflater.message(payload) else {
             return false;
         };
-        self.frame_compressed(opcode_of(message), true, &deflated);
+        self.frame_compressed(opcode, true, &deflated);
         true
     }
 
@@ -299,13 +313,13 @@ impl Sender {
         true
     }
 
+    #[inline]
     fn frame(&mut self, opcode: OpCode, fin: bool, payload: &[u8]) {
         let header = self.header(opcode, fin, payload.len());
         self.output.push(&header, payload);
     }
 
-    #[inline]
-    fn frame_shared(&mut self, opcode: OpCode, fin: bool, payload: &Bytes) {
+    fn frame_shared(&mut self, opcode: OpCode, fin: bool, payload: Bytes) {
         let header = self.header(opcode, fin, payload.len());
         self.output.push_shared(&header, payload);
     }
@@ -353,7 +367,7 @@ mod tests {
             let data = Message::from(vec![1; 1000]);
             let mut wire = Vec::new();
             for _ in 0..200 {
-                sender.message(&data).unwrap();
+                sender.message(data.clone()).unwrap();
                 let len = sender.output_len();
                 assert_eq!(sender.output().remaining(), len);
                 assert!(len > 1000);

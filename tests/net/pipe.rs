@@ -27,6 +27,7 @@ struct State {
     bytes: VecDeque<u8>,
     capacity: usize,
     writes: usize,
+    reads: usize,
     ended: bool,
     reset: bool,
     stalled: bool,
@@ -81,6 +82,7 @@ impl Lane {
             bytes: VecDeque::new(),
             capacity,
             writes: 0,
+            reads: 0,
             ended: false,
             reset: false,
             stalled: false,
@@ -92,6 +94,11 @@ impl Lane {
     /// How many writes took bytes.
     pub(super) fn writes(&self) -> usize {
         self.lock().writes
+    }
+
+    /// How often somebody tried to read.
+    pub(super) fn reads(&self) -> usize {
+        self.lock().reads
     }
 
     /// How many bytes were written and not read.
@@ -157,6 +164,7 @@ impl AsyncRead for Chopped {
     ) -> Poll<io::Result<()>> {
         let lane = self.incoming.clone();
         let mut state = lane.lock();
+        state.reads += 1;
         if state.bytes.is_empty() {
             if state.reset {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));

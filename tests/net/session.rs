@@ -101,6 +101,20 @@ async fn flush_resolves_when_the_message_was_written_and_not_before() {
     assert_eq!(messages(Role::Client, writes.take()), [Message::from("x")]);
 }
 
+/// A member of a large room is woken for what it is sent, thousands of times a second.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_woken_to_send_does_not_read() {
+    let (session, reads, writes, _far) = session(SessionConfig::default());
+    settle().await;
+    let before = reads.reads();
+    for _ in 0..5 {
+        session.send("news").await.unwrap();
+        settle().await;
+    }
+    assert_eq!(messages(Role::Client, writes.take()).len(), 5);
+    assert_eq!(reads.reads(), before);
+}
+
 /// What waits beyond the write mark leaves when the peer reads again, without another event.
 #[tokio::test(start_paused = true)]
 async fn all_that_is_queued_leaves_when_a_stalled_peer_reads_again() {

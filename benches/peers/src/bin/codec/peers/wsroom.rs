@@ -108,8 +108,13 @@ struct Pump {
     /// What of the buffer was read and not received.
     start: usize,
     end: usize,
+    /// Whether the last read went straight into a message.
+    was_direct: bool,
     messages: usize,
 }
+
+/// How much is read between two large messages: enough to know how long the second is.
+const READ_BETWEEN: usize = 16 << 10;
 
 impl Pump {
     fn new(work: &Arc<Workload>) -> Self {
@@ -119,6 +124,7 @@ impl Pump {
             buffer: vec![0; BURST],
             start: 0,
             end: 0,
+            was_direct: false,
             messages: work.payloads.len(),
         }
     }
@@ -128,8 +134,12 @@ impl Pump {
         while left > 0 {
             if self.start == self.end {
                 write(&mut self.connection, &mut self.wire);
-                self.start = 0;
-                self.end = self.wire.fill(&mut self.buffer).unwrap_or(0);
+                match self.read() {
+                    Some(Event::Text(text)) => take(&mut self.connection, text.as_bytes(), true),
+                    Some(Event::Binary(payload)) => take(&mut self.connection, &payload, false),
+                    _ => continue,
+                }
+                left -= 1;
             }
             let mut input = &mut self.buffer[self.start..self.end];
             while left > 0 {
@@ -148,6 +158,23 @@ impl Pump {
             self.start = self.end - input.len();
         }
         write(&mut self.connection, &mut self.wire);
+    }
+
+    /// Reads once, straight into a large message if one is under way, which is given if that was the
+    /// last of it.
+    fn read(&mut self) -> Option<Event<'static>> {
+        let direct = self.connection.direct_buffer();
+        if !direct.is_empty() {
+            self.was_direct = true;
+            let count = self.wire.fill(direct).unwrap_or(0);
+            let received = self.connection.receive_direct(count);
+            return received.expect("all frames are legal");
+        }
+        let is_between_large = self.was_direct || self.connection.is_inside_large();
+        let limit = if is_between_large { READ_BETWEEN } else { BURST };
+        (self.start, self.was_direct) = (0, false);
+        self.end = self.wire.fill(&mut self.buffer[..limit]).unwrap_or(0);
+        None
     }
 }
 

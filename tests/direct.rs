@@ -1,0 +1,123 @@
+//! Large messages that are read straight into their own memory.
+
+mod common {
+    pub(crate) mod frames;
+}
+
+use common::frames::frame_to;
+use wsroom::{Agreed, CloseCode, Config, Connection, Event, Message, ProtocolError, Role};
+
+const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+/// Passes `wire` as an adapter does whose reads bring `step` bytes at most; gives the messages, and
+/// how many bytes were read directly.
+fn receive(
+    role: Role,
+    wire: &[u8],
+    step: usize,
+) -> Result<(Vec<Message>, usize), (ProtocolError, Box<Connection>)> {
+    let mut connection = Connection::new(role, Agreed::default(), Config::default());
+    let mut messages = Vec::new();
+    let mut rest = wire;
+    let mut direct = 0;
+    let keep = |event: Option<Event<'_>>, messages: &mut Vec<Message>| match event {
+        Some(Event::Text(text)) => messages.push(text.into()),
+        Some(Event::Binary(payload)) => messages.push(payload.into()),
+        _ => {}
+    };
+    while !rest.is_empty() {
+        let buffer = connection.direct_buffer();
+        if buffer.is_empty() {
+            let (read, left) = rest.split_at(step.min(rest.len()));
+            rest = left;
+            let mut read = read.to_vec();
+            let mut input = &mut read[..];
+            loop {
+                match connection.receive(&mut input) {
+                    Ok(None) => break,
+                    Ok(event) => keep(event, &mut messages),
+                    Err(error) => return Err((error, Box::new(connection))),
+                }
+            }
+            continue;
+        }
+        let (read, left) = rest.split_at(step.min(buffer.len()).min(rest.len()));
+        rest = left;
+        buffer[..read.len()].copy_from_slice(read);
+        direct += read.len();
+        match connection.receive_direct(read.len()) {
+            Ok(event) => keep(event, &mut messages),
+            Err(error) => return Err((error, Box::new(connection))),
+        }
+    }
+    Ok((messages, direct))
+}
+
+#[test]
+fn what_is_read_directly_is_the_message_that_was_sent() {
+    let text = "aé€😀".repeat(20_000);
+    for role in ROLES {
+        for (first, payload) in [(0x81, text.as_bytes()), (0x82, &vec![7; 300_000])] {
+            let small = frame_to(role, 0x81, b"small");
+            let wire = [&frame_to(role, first, payload)[..], &small]
+                .concat()
+                .repeat(2);
+            for step in [1000, 10_007, 1 << 20] {
+                let (messages, direct) = receive(role, &wire, step).unwrap_or_else(|_| panic!());
+                assert_eq!(messages.len(), 4);
+                for large in [&messages[0], &messages[2]] {
+                    assert!(large.as_bytes() == payload);
+                    assert_eq!(large.is_text(), first == 0x81);
+                }
+                assert_eq!(messages[1], "small".into());
+                if step < payload.len() {
+                    assert!(direct > payload.len(), "{direct} of two messages");
+                }
+            }
+        }
+    }
+}
+
+/// The last frame of a message that came in fragments, too.
+#[test]
+fn fragments_are_read_directly_behind_what_came_before() {
+    for role in ROLES {
+        let mut wire = frame_to(role, 0x02, &[1; 20_000]);
+        wire.extend(frame_to(role, 0x00, &[2; 50_000]));
+        wire.extend(frame_to(role, 0x89, b"ping"));
+        wire.extend(frame_to(role, 0x80, &[3; 100_000]));
+        let expected = [&[1; 20_000][..], &[2; 50_000], &[3; 100_000]].concat();
+        let (messages, direct) = receive(role, &wire, 9_000).unwrap_or_else(|_| panic!());
+        assert!(messages == [Message::from(expected)] && direct > 100_000);
+    }
+}
+
+/// §8.1: text fails at the byte that makes it invalid, not at the end of the message.
+#[test]
+fn text_that_is_read_directly_fails_where_it_is_broken() {
+    for role in ROLES {
+        let mut text = "é".repeat(100_000).into_bytes();
+        text[120_001] = 0xff;
+        let wire = frame_to(role, 0x81, &text);
+        for step in [5_000, 30_000] {
+            let received = receive(role, &wire[..125_000], step);
+            let Err((error, connection)) = received else {
+                panic!("it is broken before");
+            };
+            assert_eq!(error, ProtocolError::InvalidUtf8);
+            let sent = connection.close_info().unwrap().sent.unwrap();
+            assert_eq!(sent.code, CloseCode::INVALID_DATA);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "more than the direct buffer holds")]
+fn more_than_the_direct_buffer_holds_cannot_be_received() {
+    let mut connection = Connection::new(Role::Client, Agreed::default(), Config::default());
+    let mut wire = frame_to(Role::Client, 0x82, &[7; 100_000]);
+    wire.truncate(50_000);
+    assert!(connection.receive(&mut &mut wire[..]).unwrap().is_none());
+    assert!(!connection.direct_buffer().is_empty());
+    let _ = connection.receive_direct(60_000);
+}

@@ -37,7 +37,7 @@ impl RequestHead {
     /// A reader with the limits of `upgrade`.
     pub fn new(upgrade: &Upgrade) -> Self {
         Self {
-            scanner: Scanner::new(Kind::Request, upgrade.limits),
+            scanner: Scanner::new(Kind::Request, upgrade.settings.limits),
         }
     }
 
@@ -74,7 +74,7 @@ impl ResponseHead {
     /// A reader with the limits of `upgrade`.
     pub fn new(upgrade: &Upgrade) -> Self {
         Self {
-            scanner: Scanner::new(Kind::Response, upgrade.limits),
+            scanner: Scanner::new(Kind::Response, upgrade.settings.limits),
         }
     }
 

@@ -1,4 +1,7 @@
 //! The server's end of the opening handshake over a stream (§4.2).
+//!
+//! Its futures lie on the heap: in the task of the connection each would keep its place for as long
+//! as the connection lives.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -44,11 +47,15 @@ use crate::protocol::{Config, Role};
 /// socket.send("welcome").await?;
 /// # Ok(()) }
 /// ```
-pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
+pub fn accept<S>(stream: S) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_with(stream, &Upgrade::default(), Config::default()).await
+    Box::pin(async move {
+        let upgrade = Upgrade::default();
+        let incoming = Incoming::read_here(stream, &upgrade).await?;
+        incoming.accept_here(&upgrade, Config::default()).await
+    })
 }
 
 /// Accepts a WebSocket on a stream, as `upgrade` allows it.
@@ -73,20 +80,18 @@ where
 /// assert!(socket.protocol().is_none_or(|protocol| protocol == "chat"));
 /// # Ok(()) }
 /// ```
-pub async fn accept_with<S>(
+pub fn accept_with<S>(
     stream: S,
     upgrade: &Upgrade,
     config: Config,
-) -> Result<WebSocket<S>, Error>
+) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // The handshake is over soon, so it is not to make room for itself in the caller's task.
-    Box::pin(async {
-        let incoming = Incoming::read(stream, upgrade).await?;
-        incoming.accept(upgrade, config).await
+    Box::pin(async move {
+        let incoming = Incoming::read_here(stream, upgrade).await?;
+        incoming.accept_here(upgrade, config).await
     })
-    .await
 }
 
 /// A request on a stream that was not answered yet.
@@ -118,7 +123,7 @@ where
 #[derive(Debug)]
 pub struct Incoming<S> {
     stream: S,
-    request: Request<()>,
+    request: Box<Request<()>>,
     /// What came behind the request: the first frames.
     unread: Vec<u8>,
     time: Duration,
@@ -144,13 +149,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn read(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
+    pub fn read(stream: S, upgrade: &Upgrade) -> impl Future<Output = Result<Self, Error>> {
+        Box::pin(Self::read_here(stream, upgrade))
+    }
+
+    async fn read_here(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
         let time = upgrade.time_limit();
         let error = match within(time, read_head(&mut stream, upgrade)).await {
             Ok(Ok((request, unread))) => {
                 return Ok(Self {
                     stream,
-                    request,
+                    request: Box::new(request),
                     unread,
                     time,
                 });
@@ -179,7 +188,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn accept(
+    pub fn accept(
+        self,
+        upgrade: &Upgrade,
+        config: Config,
+    ) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+        Box::pin(self.accept_here(upgrade, config))
+    }
+
+    pub(super) async fn accept_here(
         mut self,
         upgrade: &Upgrade,
         config: Config,
@@ -208,13 +225,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn reject<B: AsRef<[u8]>>(mut self, response: &Response<B>) -> Result<(), Error> {
+    pub fn reject<B: AsRef<[u8]>>(
+        mut self,
+        response: &Response<B>,
+    ) -> impl Future<Output = Result<(), Error>> {
         debug!(status = %response.status(), "handshake rejected by the application");
-        refuse(&mut self.stream, self.time, response).await
+        Box::pin(async move { refuse(&mut self.stream, self.time, response).await })
     }
 
     /// The request: path, query, headers.
-    pub const fn request(&self) -> &Request<()> {
+    pub fn request(&self) -> &Request<()> {
         &self.request
     }
 
@@ -264,7 +284,6 @@ where
     write(stream, time, &encode_response(response)).await?;
     let drained = async {
         stream.shutdown().await?;
-        // It lies on the heap, so that the future is small.
         let mut buffer = vec![0; BUFFER_SIZE];
         while stream.read(&mut buffer).await? > 0 {}
         Ok::<(), io::Error>(())

@@ -60,23 +60,23 @@ impl Upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(SEC_WEBSOCKET_KEY, own_value(&key)?);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        if !self.protocols.is_empty() {
-            let list = own_value(&self.protocols.join(", "))?;
+        if !self.settings.protocols.is_empty() {
+            let list = own_value(&self.settings.protocols.join(", "))?;
             headers.insert(SEC_WEBSOCKET_PROTOCOL, list);
         }
-        if let Some(deflate) = &self.deflate {
+        if let Some(deflate) = &self.settings.deflate {
             headers.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&deflate.offers())?);
         }
-        if let Some(origin) = &self.origin {
+        if let Some(origin) = &self.settings.origin {
             headers.insert(ORIGIN, origin.clone());
         }
-        headers.extend(self.headers.clone());
+        headers.extend(self.settings.headers.clone());
 
         Ok(Offer {
             request,
             accept: key::accept(key.as_bytes()),
-            protocols: self.protocols.clone(),
-            deflate: self.deflate.clone(),
+            protocols: self.settings.protocols.clone(),
+            deflate: self.settings.deflate.clone(),
             secure: address.secure,
             host: address.host,
             port: address.port,

@@ -23,7 +23,7 @@ impl Upgrade {
         if deflate.is_faulty() {
             return self.or_fault(HandshakeError::WindowBits);
         }
-        self.deflate = Some(deflate);
+        self.set().deflate = Some(deflate);
         self
     }
 }

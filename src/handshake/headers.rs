@@ -242,8 +242,12 @@ pub(super) fn token(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Whether a token may have this byte in it (RFC 9110 §5.6.2).
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    let is_sign = matches!(
+        byte,
+        b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+    );
+    is_sign || byte.is_ascii_alphanumeric()
 }
 
 /// `bytes` without the spaces and tabs around them.

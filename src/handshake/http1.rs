@@ -37,7 +37,7 @@ impl RequestHead {
     /// A reader with the limits of `upgrade`.
     pub fn new(upgrade: &Upgrade) -> Self {
         Self {
-            scanner: Scanner::new(Kind::Request, upgrade.limits),
+            scanner: Scanner::new(Kind::Request, upgrade.settings.limits),
         }
     }
 
@@ -74,7 +74,7 @@ impl ResponseHead {
     /// A reader with the limits of `upgrade`.
     pub fn new(upgrade: &Upgrade) -> Self {
         Self {
-            scanner: Scanner::new(Kind::Response, upgrade.limits),
+            scanner: Scanner::new(Kind::Response, upgrade.settings.limits),
         }
     }
 
@@ -146,7 +146,8 @@ fn version(minor: Option<u8>) -> Version {
 }
 
 fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, HandshakeError> {
-    let mut headers = HeaderMap::new();
+    let headers = HeaderMap::try_with_capacity(fields.len());
+    let mut headers = headers.map_err(|_| HandshakeError::TooManyHeaders)?;
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let name = name.map_err(|_| HandshakeError::FieldName)?;

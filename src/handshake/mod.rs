@@ -51,6 +51,7 @@ pub use http1::{RequestHead, ResponseHead, encode_accepted, encode_response, exp
 pub use refusal::Refusal;
 pub use server::protocol_offers;
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
@@ -78,14 +79,20 @@ use crate::deflate::Deflate;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Upgrade {
-    pub(crate) protocols: Vec<String>,
-    pub(crate) deflate: Option<Deflate>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) origin: Option<HeaderValue>,
-    pub(crate) origins: Option<Vec<String>>,
-    pub(crate) same_origin: bool,
-    pub(crate) limits: Limits,
-    pub(crate) timeout: Duration,
+    /// Shared by clones, so that a task that holds one is no larger for it.
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    protocols: Vec<String>,
+    deflate: Option<Deflate>,
+    headers: HeaderMap,
+    origin: Option<HeaderValue>,
+    origins: Option<Vec<String>>,
+    same_origin: bool,
+    limits: Limits,
+    timeout: Duration,
     /// The first thing that the application got wrong.
     fault: Option<HandshakeError>,
 }
@@ -100,6 +107,15 @@ pub(crate) struct Limits {
 }
 
 impl Default for Upgrade {
+    fn default() -> Self {
+        static DEFAULT: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+        Self {
+            settings: Arc::clone(&DEFAULT),
+        }
+    }
+}
+
+impl Default for Settings {
     fn default() -> Self {
         Self {
             protocols: Vec::new(),
@@ -131,14 +147,15 @@ impl Upgrade {
     where
         I: IntoIterator<Item: Into<String>>,
     {
-        self.protocols.clear();
+        self.set().protocols.clear();
         for protocol in protocols {
             let protocol = protocol.into();
             // §4.1, item 10: tokens, and each of them once.
-            if headers::token(protocol.as_bytes()).is_none() || self.protocols.contains(&protocol) {
+            let ours = &mut self.set().protocols;
+            if headers::token(protocol.as_bytes()).is_none() || ours.contains(&protocol) {
                 return self.or_fault(HandshakeError::ProtocolName);
             }
-            self.protocols.push(protocol);
+            ours.push(protocol);
         }
         self
     }
@@ -164,7 +181,7 @@ impl Upgrade {
         if is_reserved(&name) {
             return self.or_fault(HandshakeError::ReservedHeader);
         }
-        match self.headers.try_append(name, value) {
+        match self.set().headers.try_append(name, value) {
             Ok(_) => self,
             Err(_) => self.or_fault(HandshakeError::TooManyHeaders),
         }
@@ -177,7 +194,7 @@ impl Upgrade {
         let Ok(origin) = origin.try_into() else {
             return self.or_fault(HandshakeError::HeaderValue);
         };
-        self.origin = Some(origin);
+        self.set().origin = Some(origin);
         self
     }
 
@@ -192,7 +209,7 @@ impl Upgrade {
     where
         I: IntoIterator<Item: Into<String>>,
     {
-        self.origins = Some(origins.into_iter().map(Into::into).collect());
+        self.set().origins = Some(origins.into_iter().map(Into::into).collect());
         self
     }
 
@@ -203,7 +220,7 @@ impl Upgrade {
     /// scheme isn't compared, except that it gives the port where that is left out.
     #[must_use]
     pub fn same_origin(mut self) -> Self {
-        self.same_origin = true;
+        self.set().same_origin = true;
         self
     }
 
@@ -211,7 +228,7 @@ impl Upgrade {
     /// that ends it. 16 KiB by default; a connection holds as much until its head is complete.
     #[must_use]
     pub fn max_head_size(mut self, bytes: usize) -> Self {
-        self.limits.head = bytes;
+        self.set().limits.head = bytes;
         self
     }
 
@@ -219,7 +236,7 @@ impl Upgrade {
     /// browsers and proxies send.
     #[must_use]
     pub fn max_headers(mut self, lines: usize) -> Self {
-        self.limits.fields = lines;
+        self.set().limits.fields = lines;
         self
     }
 
@@ -227,7 +244,7 @@ impl Upgrade {
     /// target of 8000 bytes should work (RFC 9112 §3).
     #[must_use]
     pub fn max_line_size(mut self, bytes: usize) -> Self {
-        self.limits.line = bytes;
+        self.set().limits.line = bytes;
         self
     }
 
@@ -235,7 +252,7 @@ impl Upgrade {
     /// enough for the page of an error; the rest is left out.
     #[must_use]
     pub fn max_error_body_size(mut self, bytes: usize) -> Self {
-        self.limits.error_body = bytes;
+        self.set().limits.error_body = bytes;
         self
     }
 
@@ -245,24 +262,28 @@ impl Upgrade {
     /// There is no clock in here: the adapter that reads and writes keeps it.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.set().timeout = timeout;
         self
     }
 
     /// The time set by [`timeout`](Self::timeout), for an adapter.
     pub fn time_limit(&self) -> Duration {
-        self.timeout
+        self.settings.timeout
+    }
+
+    fn set(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 
     /// Keeps the first fault until the value is used.
     fn or_fault(mut self, fault: HandshakeError) -> Self {
-        self.fault.get_or_insert(fault);
+        self.set().fault.get_or_insert(fault);
         self
     }
 
     /// What the application got wrong in this value, if anything.
     fn check(&self) -> Result<(), HandshakeError> {
-        match &self.fault {
+        match &self.settings.fault {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }

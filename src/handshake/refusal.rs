@@ -58,7 +58,7 @@ impl Refusal {
         Self {
             response,
             body: BytesMut::new(),
-            limit: upgrade.limits.error_body,
+            limit: upgrade.settings.limits.error_body,
             framing,
         }
     }

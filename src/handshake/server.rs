@@ -85,24 +85,26 @@ impl Upgrade {
         let answer = response.headers_mut();
         answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
         answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(&key::accept(key))?);
+        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(key::accept(key))?);
         let mut agreed = Agreed::default();
         if let Some(protocol) = protocol {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
             agreed = agreed.with_protocol(protocol);
         }
         if let Some((chosen, params)) = deflate {
-            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(&chosen)?);
+            answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(chosen)?);
             agreed.deflate = Some(params);
         }
-        answer.extend(self.headers.clone());
+        if !self.settings.headers.is_empty() {
+            answer.extend(self.settings.headers.clone());
+        }
         Ok((response, agreed))
     }
 
     /// The answer to the first offer of compression that can be granted, and what is agreed on by
     /// it (RFC 7692 §5).
     fn choose_deflate(&self, offers: &[ExtensionOffer<'_>]) -> Option<(String, DeflateParams)> {
-        let deflate = self.deflate.as_ref()?;
+        let deflate = self.settings.deflate.as_ref()?;
         let mut offers = offers.iter();
         offers.find_map(|offer| match offer.name() {
             PERMESSAGE_DEFLATE => deflate.accept(offer.params()),
@@ -113,13 +115,14 @@ impl Upgrade {
     /// §10.2: an Origin says that a browser asks, and on whose behalf.
     fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), HandshakeError> {
         let origin = single(headers, ORIGIN).map_err(|_| HandshakeError::RepeatedOrigin)?;
-        let (Some(origin), true) = (origin, self.same_origin || self.origins.is_some()) else {
+        let (same_origin, origins) = (self.settings.same_origin, &self.settings.origins);
+        let (Some(origin), true) = (origin, same_origin || origins.is_some()) else {
             return Ok(());
         };
         // §4.2.2, item 4: origins are compared in lower case, and as a whole.
-        let listed = (self.origins.iter().flatten())
+        let listed = (origins.iter().flatten())
             .any(|allowed| origin.eq_ignore_ascii_case(allowed.as_bytes()));
-        if listed || self.same_origin && is_same_origin(origin, host) {
+        if listed || same_origin && is_same_origin(origin, host) {
             Ok(())
         } else {
             Err(HandshakeError::OriginNotAllowed)
@@ -132,7 +135,7 @@ impl Upgrade {
         headers: &HeaderMap,
     ) -> Result<Option<&str>, HandshakeError> {
         let offered = protocol_offers(headers)?;
-        let mut ours = self.protocols.iter().map(String::as_str);
+        let mut ours = self.settings.protocols.iter().map(String::as_str);
         Ok(ours.find(|name| offered.contains(name)))
     }
 }
@@ -276,6 +279,6 @@ fn is_same_origin(origin: &[u8], host: &str) -> bool {
 }
 
 /// A value of our own making: a token or base64.
-fn own_value(value: &str) -> Result<HeaderValue, HandshakeError> {
-    HeaderValue::from_str(value).map_err(|_| HandshakeError::HeaderValue)
+fn own_value(value: impl TryInto<HeaderValue>) -> Result<HeaderValue, HandshakeError> {
+    value.try_into().map_err(|_| HandshakeError::HeaderValue)
 }

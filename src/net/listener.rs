@@ -223,8 +223,10 @@ impl Server {
             false => self.upgrade.same_origin(),
         };
         let shared = Arc::new(Shared {
-            upgrade: Arc::new(upgrade),
-            config: self.config,
+            terms: Arc::new(Terms {
+                upgrade,
+                config: self.config,
+            }),
             handler,
         });
         let door = Door {
@@ -276,9 +278,15 @@ async fn accept_until<H, F>(
 
 /// What the tasks of all connections use.
 struct Shared<H> {
-    upgrade: Arc<Upgrade>,
-    config: Config,
+    terms: Arc<Terms>,
     handler: H,
+}
+
+/// What a server accepts.
+#[derive(Debug)]
+struct Terms {
+    upgrade: Upgrade,
+    config: Config,
 }
 
 /// Reads the request of a connection and calls the handler.
@@ -290,14 +298,13 @@ where
     let _connection = admitted.connection;
     // A stream of which this can't be set is lost already, which its reader will find.
     let _ = admitted.stream.set_nodelay(true);
-    let Ok(incoming) = Incoming::read(admitted.stream, &shared.upgrade).await else {
+    let Ok(incoming) = Incoming::read(admitted.stream, &shared.terms.upgrade).await else {
         return;
     };
     let arrival = Arrival {
         incoming,
         peer: admitted.peer,
-        upgrade: Arc::clone(&shared.upgrade),
-        config: shared.config,
+        terms: Arc::clone(&shared.terms),
         _handshake: admitted.handshake,
     };
     (shared.handler)(arrival).await;
@@ -317,8 +324,7 @@ fn note(ended: Result<(), JoinError>) {
 pub struct Arrival {
     incoming: Incoming<TcpStream>,
     peer: SocketAddr,
-    upgrade: Arc<Upgrade>,
-    config: Config,
+    terms: Arc<Terms>,
     _handshake: OwnedSemaphorePermit,
 }
 
@@ -332,8 +338,16 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// A dropped call drops the connection.
-    pub async fn accept(self) -> Result<WebSocket<TcpStream>, Error> {
-        self.incoming.accept(&self.upgrade, self.config).await
+    pub fn accept(self) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>> {
+        Box::pin(async move {
+            let Self {
+                incoming,
+                terms,
+                _handshake,
+                ..
+            } = self;
+            incoming.accept_here(&terms.upgrade, terms.config).await
+        })
     }
 
     /// Accepts with another [`Upgrade`], best made of a clone of [`upgrade`](Self::upgrade), and
@@ -346,12 +360,19 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// A dropped call drops the connection.
-    pub async fn accept_with(
+    pub fn accept_with(
         self,
         upgrade: &Upgrade,
         config: Config,
-    ) -> Result<WebSocket<TcpStream>, Error> {
-        self.incoming.accept(upgrade, config).await
+    ) -> impl Future<Output = Result<WebSocket<TcpStream>, Error>> {
+        Box::pin(async move {
+            let Self {
+                incoming,
+                _handshake,
+                ..
+            } = self;
+            incoming.accept_here(upgrade, config).await
+        })
     }
 
     /// Answers with any response and closes the connection. See [`Incoming::reject`].
@@ -368,7 +389,7 @@ impl Arrival {
     }
 
     /// The request: path, query, headers.
-    pub const fn request(&self) -> &Request<()> {
+    pub fn request(&self) -> &Request<()> {
         self.incoming.request()
     }
 
@@ -379,12 +400,12 @@ impl Arrival {
 
     /// What the server accepts.
     pub fn upgrade(&self) -> &Upgrade {
-        &self.upgrade
+        &self.terms.upgrade
     }
 
     /// The limits and deadlines of the server's connections.
-    pub const fn config(&self) -> Config {
-        self.config
+    pub fn config(&self) -> Config {
+        self.terms.config
     }
 }
 

@@ -1,15 +1,24 @@
 //! The server's end of the opening handshake over a stream (§4.2).
+//!
+//! Its futures lie on the heap: in the task of the connection each would keep its place for as long
+//! as the connection lives.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::error::Error;
+use super::input::poll_read;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
+use crate::buffer::Buffer;
 use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
 use crate::log::debug;
 use crate::protocol::{Config, Role};
@@ -38,11 +47,15 @@ use crate::protocol::{Config, Role};
 /// socket.send("welcome").await?;
 /// # Ok(()) }
 /// ```
-pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, Error>
+pub fn accept<S>(stream: S) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_with(stream, &Upgrade::default(), Config::default()).await
+    Box::pin(async move {
+        let upgrade = Upgrade::default();
+        let incoming = Incoming::read_here(stream, &upgrade).await?;
+        incoming.accept_here(&upgrade, Config::default()).await
+    })
 }
 
 /// Accepts a WebSocket on a stream, as `upgrade` allows it.
@@ -67,20 +80,18 @@ where
 /// assert!(socket.protocol().is_none_or(|protocol| protocol == "chat"));
 /// # Ok(()) }
 /// ```
-pub async fn accept_with<S>(
+pub fn accept_with<S>(
     stream: S,
     upgrade: &Upgrade,
     config: Config,
-) -> Result<WebSocket<S>, Error>
+) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // The handshake is over soon, so it is not to make room for itself in the caller's task.
-    Box::pin(async {
-        let incoming = Incoming::read(stream, upgrade).await?;
-        incoming.accept(upgrade, config).await
+    Box::pin(async move {
+        let incoming = Incoming::read_here(stream, upgrade).await?;
+        incoming.accept_here(upgrade, config).await
     })
-    .await
 }
 
 /// A request on a stream that was not answered yet.
@@ -112,7 +123,7 @@ where
 #[derive(Debug)]
 pub struct Incoming<S> {
     stream: S,
-    request: Request<()>,
+    request: Box<Request<()>>,
     /// What came behind the request: the first frames.
     unread: Vec<u8>,
     time: Duration,
@@ -121,8 +132,7 @@ pub struct Incoming<S> {
 /// How long a refused peer may take to read the refusal (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How much is read at a time. It lies on the heap: in the future it would take its place in every
-/// task for as long as the connection lives.
+/// How much is read at a time.
 const BUFFER_SIZE: usize = 4096;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -139,13 +149,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn read(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
+    pub fn read(stream: S, upgrade: &Upgrade) -> impl Future<Output = Result<Self, Error>> {
+        Box::pin(Self::read_here(stream, upgrade))
+    }
+
+    async fn read_here(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
         let time = upgrade.time_limit();
-        let error = match timeout(time, read_head(&mut stream, upgrade)).await {
+        let error = match within(time, read_head(&mut stream, upgrade)).await {
             Ok(Ok((request, unread))) => {
                 return Ok(Self {
                     stream,
-                    request,
+                    request: Box::new(request),
                     unread,
                     time,
                 });
@@ -174,7 +188,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn accept(
+    pub fn accept(
+        self,
+        upgrade: &Upgrade,
+        config: Config,
+    ) -> impl Future<Output = Result<WebSocket<S>, Error>> {
+        Box::pin(self.accept_here(upgrade, config))
+    }
+
+    pub(super) async fn accept_here(
         mut self,
         upgrade: &Upgrade,
         config: Config,
@@ -203,13 +225,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     ///
     /// A dropped call drops the stream.
-    pub async fn reject<B: AsRef<[u8]>>(mut self, response: &Response<B>) -> Result<(), Error> {
+    pub fn reject<B: AsRef<[u8]>>(
+        mut self,
+        response: &Response<B>,
+    ) -> impl Future<Output = Result<(), Error>> {
         debug!(status = %response.status(), "handshake rejected by the application");
-        refuse(&mut self.stream, self.time, response).await
+        Box::pin(async move { refuse(&mut self.stream, self.time, response).await })
     }
 
     /// The request: path, query, headers.
-    pub const fn request(&self) -> &Request<()> {
+    pub fn request(&self) -> &Request<()> {
         &self.request
     }
 
@@ -228,21 +253,25 @@ async fn read_head<S: AsyncRead + Unpin>(
     upgrade: &Upgrade,
 ) -> Result<(Request<()>, Vec<u8>), Error> {
     let mut head = RequestHead::new(upgrade);
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(if head.is_empty() {
-                Error::ConnectionLost
-            } else {
-                HandshakeError::Truncated.into()
-            });
+    poll_fn(|cx| {
+        // Lent for as long as there is something in it: who waits for a request holds no buffer.
+        let mut buffer = Buffer::new(BUFFER_SIZE);
+        loop {
+            let count = ready!(poll_read(cx, Pin::new(stream), &mut buffer))?;
+            if count == 0 {
+                return Poll::Ready(Err(if head.is_empty() {
+                    Error::ConnectionLost
+                } else {
+                    HandshakeError::Truncated.into()
+                }));
+            }
+            let mut input = &buffer[..count];
+            if let Some(request) = head.receive(&mut input)? {
+                return Poll::Ready(Ok((request, input.to_vec())));
+            }
         }
-        let mut input = &buffer[..count];
-        if let Some(request) = head.receive(&mut input)? {
-            return Ok((request, input.to_vec()));
-        }
-    }
+    })
+    .await
 }
 
 /// Writes a response, ends the stream, and reads on for a moment, so that no reset destroys the
@@ -274,8 +303,17 @@ async fn write<S: AsyncWrite + Unpin>(
         stream.write_all(bytes).await?;
         stream.flush().await
     };
-    match timeout(time, written).await {
+    match within(time, written).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(HandshakeError::TimedOut.into()),
     }
+}
+
+/// As [`timeout`], but without a timer for what is done at once.
+async fn within<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        return Ok(done);
+    }
+    timeout(time, future).await
 }

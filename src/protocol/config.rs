@@ -1,5 +1,8 @@
 //! The limits and deadlines of a connection.
 
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Limits and deadlines of a [`Connection`](crate::Connection). Each is finite by default; a limit
@@ -60,21 +63,23 @@ pub(super) const MAX_QUEUED_PONGS: usize = 64 << 10;
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_message_size: 1 << 20,
-            max_frame_size: None,
-            max_fragments: 16_384,
-            ping_interval: Some(Duration::from_secs(20)),
-            pong_timeout: Duration::from_secs(20),
-            idle_timeout: Some(Duration::from_secs(120)),
-            close_timeout: Duration::from_secs(10),
-            write_mark: 64 << 10,
-            compression_level: 6,
-            compression_threshold: None,
-            compression_history: 4 << 10,
-        }
+        DEFAULT
     }
 }
+
+static DEFAULT: Config = Config {
+    max_message_size: 1 << 20,
+    max_frame_size: None,
+    max_fragments: 16_384,
+    ping_interval: Some(Duration::from_secs(20)),
+    pong_timeout: Duration::from_secs(20),
+    idle_timeout: Some(Duration::from_secs(120)),
+    close_timeout: Duration::from_secs(10),
+    write_mark: 64 << 10,
+    compression_level: 6,
+    compression_threshold: None,
+    compression_history: 4 << 10,
+};
 
 impl Config {
     /// The longest message that is accepted, in bytes: 1 MiB. A peer can make the connection hold
@@ -230,5 +235,64 @@ impl Config {
             Some(bytes) => bytes,
             None => self.max_message_size,
         }
+    }
+}
+
+/// The configuration of a connection, in memory that it shares with others: it is larger than much
+/// of what a connection that waits holds.
+pub(super) struct SharedConfig {
+    /// None if it is the default.
+    config: Option<Arc<Config>>,
+}
+
+impl SharedConfig {
+    /// Shares with the connection that the thread has made last, if that is configured the same.
+    pub(super) fn new(config: Config) -> Self {
+        thread_local! {
+            static LAST: RefCell<Option<Arc<Config>>> = const { RefCell::new(None) };
+        }
+        if config == DEFAULT {
+            return Self { config: None };
+        }
+        let share = |last: &RefCell<Option<Arc<Config>>>| {
+            let mut last = last.borrow_mut();
+            match &*last {
+                Some(last) if **last == config => Arc::clone(last),
+                _ => Arc::clone(last.insert(Arc::new(config))),
+            }
+        };
+        // A thread that ends remembers none.
+        let shared = LAST.try_with(share).unwrap_or_else(|_| Arc::new(config));
+        Self {
+            config: Some(shared),
+        }
+    }
+}
+
+impl Deref for SharedConfig {
+    type Target = Config;
+
+    #[inline]
+    fn deref(&self) -> &Config {
+        self.config.as_deref().unwrap_or(&DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_are_configured_the_same_share_that() {
+        let address = |shared: &SharedConfig| std::ptr::from_ref(&**shared);
+        let small = Config::default().max_message_size(100);
+        let [a, b, c, d] = [small, small, Config::default(), small].map(SharedConfig::new);
+        assert_eq!(*a, small);
+        assert_eq!(*c, Config::default());
+        assert!(c.config.is_none(), "the default costs nothing");
+        assert_eq!([&b, &d].map(address), [address(&a); 2]);
+        let large = SharedConfig::new(small.max_message_size(200));
+        assert_eq!(large.max_message_size, 200);
+        assert_eq!(a.max_message_size, 100);
     }
 }

@@ -65,6 +65,7 @@ use crate::error::ProtocolError;
 use crate::frame::{MaskKey, OpCode};
 use crate::message::Message;
 use crate::utf8::Utf8Bytes;
+use config::SharedConfig;
 use keepalive::{Expired, Keepalive};
 use receive::{Control, Received, Receiver};
 use send::Sender;
@@ -100,13 +101,14 @@ pub enum Role {
 /// ```
 pub struct Connection {
     role: Role,
-    config: Config,
+    config: SharedConfig,
     agreed: Agreed,
     state: State,
     receiver: Receiver,
     sender: Sender,
     keepalive: Keepalive,
-    ending: Ending,
+    /// None while nothing has happened that may end the connection.
+    ending: Option<Box<Ending>>,
 }
 
 /// How far the closing handshake is.
@@ -146,11 +148,11 @@ impl Connection {
             role,
             receiver: Receiver::new(!is_client, &config, inflater),
             sender: Sender::new(is_client, deflater),
-            config,
+            config: SharedConfig::new(config),
             agreed,
             state: State::Open,
             keepalive: Keepalive::default(),
-            ending: Ending::default(),
+            ending: None,
         }
     }
 
@@ -305,7 +307,9 @@ impl Connection {
         if self.state == State::Closed {
             return;
         }
-        self.ending.cause.get_or_insert(CloseCause::ConnectionLost);
+        self.ending()
+            .cause
+            .get_or_insert(CloseCause::ConnectionLost);
         self.enter_closed();
         self.sender.clear();
     }
@@ -412,7 +416,7 @@ impl Connection {
         }
         if self.state == State::Open {
             self.send_close(frame);
-            self.ending.cause = Some(CloseCause::Local);
+            self.ending().cause = Some(CloseCause::Local);
             self.state = State::Closing;
         }
         Ok(())
@@ -446,7 +450,7 @@ impl Connection {
                 if self.state != State::Closed {
                     self.enter_closed();
                 }
-                self.ending.overdue = true;
+                self.ending().overdue = true;
                 self.sender.clear();
             }
         }
@@ -500,7 +504,7 @@ impl Connection {
 
     /// Whether the deadline of the closing handshake has passed: the transport is to be cut.
     pub const fn is_overdue(&self) -> bool {
-        self.ending.overdue
+        matches!(&self.ending, Some(ending) if ending.overdue)
     }
 
     /// Whether a message has been given out in fragments, but not to its end.
@@ -510,13 +514,14 @@ impl Connection {
 
     /// How the connection ended, once it [is closed](Self::is_closed).
     pub fn close_info(&self) -> Option<CloseInfo> {
+        let ending = self.ending.as_ref()?;
         if self.state != State::Closed {
             return None;
         }
         Some(CloseInfo {
-            cause: self.ending.cause.unwrap_or(CloseCause::ConnectionLost),
-            sent: self.ending.sent.clone(),
-            received: self.ending.received.clone(),
+            cause: ending.cause.unwrap_or(CloseCause::ConnectionLost),
+            sent: ending.sent.clone(),
+            received: ending.received.clone(),
         })
     }
 
@@ -531,7 +536,7 @@ impl Connection {
     }
 
     /// The limits and deadlines.
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
@@ -551,10 +556,10 @@ impl Connection {
     fn receive_close<'a>(&mut self, body: &[u8]) -> Result<Event<'a>, ProtocolError> {
         let frame = parse_close(body)?;
         if self.state == State::Open {
-            self.ending.cause = Some(CloseCause::Remote);
+            self.ending().cause = Some(CloseCause::Remote);
             self.send_close((!body.is_empty()).then(|| frame.code.into()));
         }
-        self.ending.received = Some(frame.clone());
+        self.ending().received = Some(frame.clone());
         self.enter_closed();
         Ok(Event::Close(frame))
     }
@@ -565,13 +570,13 @@ impl Connection {
             let reason = Utf8Bytes::from_static(reason);
             self.send_close(Some(CloseFrame::new(code, reason)));
         }
-        self.ending.cause = Some(cause);
+        self.ending().cause = Some(cause);
         self.enter_closed();
     }
 
     fn send_close(&mut self, frame: Option<CloseFrame>) {
         self.sender.close(frame.as_ref());
-        self.ending.sent = Some(frame.unwrap_or_else(|| CloseCode::NO_STATUS.into()));
+        self.ending().sent = Some(frame.unwrap_or_else(|| CloseCode::NO_STATUS.into()));
         self.keepalive.begin_close();
     }
 
@@ -579,6 +584,10 @@ impl Connection {
         self.state = State::Closed;
         self.receiver.clear();
         self.keepalive.begin_close();
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
     }
 
     fn check_open(&self) -> Result<(), SendError> {

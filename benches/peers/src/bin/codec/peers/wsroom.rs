@@ -165,8 +165,9 @@ impl Pump {
             if self.start == self.end {
                 write(&mut self.connection, &mut self.wire);
                 match self.read() {
-                    Some(Event::Text(text)) => take(&mut self.connection, text.as_bytes(), true),
-                    Some(Event::Binary(payload)) => take(&mut self.connection, &payload, false),
+                    Some(event @ (Event::Text(_) | Event::Binary(_))) => {
+                        take(&mut self.connection, event)
+                    }
                     _ => continue,
                 }
                 left -= 1;
@@ -202,7 +203,11 @@ impl Pump {
             return received.expect("all frames are legal");
         }
         let is_between_large = self.was_direct || self.connection.is_inside_large();
-        let limit = if is_between_large { READ_BETWEEN } else { BURST };
+        let limit = if is_between_large {
+            READ_BETWEEN
+        } else {
+            BURST
+        };
         (self.start, self.was_direct) = (0, false);
         self.end = self.wire.fill(&mut self.buffer[..limit]).unwrap_or(0);
         None

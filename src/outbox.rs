@@ -194,7 +194,8 @@ impl Outbox {
         match self.push(&mut message) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed) => Err(OutboxClosed),
-            Err(TrySendError::Full) => self.push_when_room(message).await,
+            // On the heap: it is rare, and would double the future of every sender.
+            Err(TrySendError::Full) => Box::pin(self.push_when_room(message)).await,
         }
     }
 

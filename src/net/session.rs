@@ -182,8 +182,11 @@ impl Session {
     /// # Cancel safety
     ///
     /// A dropped call has not put the message in.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        self.outbox.send(message).await
+    pub fn send(
+        &self,
+        message: impl Into<Outgoing>,
+    ) -> impl Future<Output = Result<(), OutboxClosed>> {
+        self.outbox.send(message)
     }
 
     /// Waits until all that was sent before was written. See [`Outbox::flush`].

@@ -535,3 +535,22 @@ fn response(extensions: &str) -> Response<()> {
         .body(())
         .unwrap()
 }
+
+/// `accept_with` has a way of its own from the request to the answer.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn two_sockets_agree_on_what_was_asked_for() {
+    let upgrade = Upgrade::default()
+        .protocols(["chat"])
+        .deflate(Deflate::default().server_max_window_bits(12));
+    let (near, far) = tokio::io::duplex(1024);
+    let (server, client) = tokio::join!(
+        wsroom::net::accept_with(far, &upgrade, Config::default()),
+        wsroom::net::connect_over(near, "ws://localhost/", &upgrade, Config::default()),
+    );
+    let (server, (client, _)) = (server.unwrap(), client.unwrap());
+    assert_eq!(server.agreed(), client.agreed());
+    assert_eq!(server.protocol(), Some("chat"));
+    let params = server.agreed().deflate().unwrap();
+    assert_eq!(params.server_max_window_bits, 12);
+}

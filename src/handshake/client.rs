@@ -150,16 +150,16 @@ impl Offer {
             return Err(HandshakeError::HttpVersion);
         }
         // §4.1, item 2 of the checks: the whole value, once.
-        if !matches!(single(headers, UPGRADE), Ok(Some(v)) if v.eq_ignore_ascii_case(b"websocket"))
+        if !matches!(single(headers, &UPGRADE), Ok(Some(v)) if v.eq_ignore_ascii_case(b"websocket"))
         {
             return Err(HandshakeError::WrongUpgrade);
         }
         // Item 3: one token of a list.
-        if !elements(headers, CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
+        if !elements(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
             return Err(HandshakeError::WrongConnection);
         }
         // Item 4.
-        if single(headers, SEC_WEBSOCKET_ACCEPT) != Ok(Some(self.accept.as_bytes())) {
+        if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(self.accept.as_bytes())) {
             return Err(HandshakeError::WrongAccept);
         }
         let mut agreed = Agreed::default();
@@ -189,7 +189,7 @@ impl Offer {
 
     /// Item 6 of the checks of §4.1: none, or exactly one of those offered.
     fn chosen_protocol(&self, headers: &HeaderMap) -> Result<Option<&str>, HandshakeError> {
-        let chosen = single(headers, SEC_WEBSOCKET_PROTOCOL);
+        let chosen = single(headers, &SEC_WEBSOCKET_PROTOCOL);
         let Some(chosen) = chosen.map_err(|_| HandshakeError::WrongProtocol)? else {
             return Ok(None);
         };

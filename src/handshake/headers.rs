@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::header::{AsHeaderName, SEC_WEBSOCKET_EXTENSIONS};
-use http::{HeaderMap, HeaderValue};
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::handshake::HandshakeError;
 
@@ -39,10 +39,19 @@ impl<'a> ExtensionOffer<'a> {
 /// [`ExtensionSyntax`](HandshakeError::ExtensionSyntax). More than 32 elements are
 /// [`TooManyExtensions`](HandshakeError::TooManyExtensions), because each costs its reader work.
 pub fn extension_offers(headers: &HeaderMap) -> Result<Vec<ExtensionOffer<'_>>, HandshakeError> {
+    extensions_in(headers)
+}
+
+/// As [`extension_offers`], of any fields.
+pub(super) fn extensions_in<F: Fields + ?Sized>(
+    fields: &F,
+) -> Result<Vec<ExtensionOffer<'_>>, HandshakeError> {
     let mut offers = Vec::new();
+    let mut is_named = false;
     // §9.1: several lines are one list.
-    for line in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
-        let line = line.to_str().map_err(|_| HandshakeError::ExtensionSyntax)?;
+    for line in fields.values(&SEC_WEBSOCKET_EXTENSIONS) {
+        is_named = true;
+        let line = str::from_utf8(line).map_err(|_| HandshakeError::ExtensionSyntax)?;
         let mut rest = Cursor(line);
         loop {
             rest.skip_space();
@@ -61,7 +70,7 @@ pub fn extension_offers(headers: &HeaderMap) -> Result<Vec<ExtensionOffer<'_>>, 
             }
         }
     }
-    if offers.is_empty() && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+    if offers.is_empty() && is_named {
         return Err(HandshakeError::ExtensionSyntax);
     }
     Ok(offers)
@@ -202,27 +211,38 @@ fn is_host(host: &str) -> bool {
     !host.is_empty()
 }
 
+/// The fields of a head, however they are kept.
+pub(crate) trait Fields {
+    /// The values of the lines with this name, in their order.
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
+}
+
+impl Fields for HeaderMap {
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
 /// The elements of a list that may span several lines. Empty ones are left out (RFC 9110
 /// §5.6.1.2).
-pub(super) fn elements(
-    headers: &HeaderMap,
-    name: impl AsHeaderName,
-) -> impl Iterator<Item = &[u8]> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+pub(super) fn elements<'a, F: Fields + ?Sized>(
+    fields: &'a F,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .values(name)
+        .flat_map(|line| line.split(|&byte| byte == b','))
         .map(trim)
         .filter(|element| !element.is_empty())
 }
 
 /// The value of a field that may be given once at most, without the white space around it.
-pub(super) fn single(
-    headers: &HeaderMap,
-    name: impl AsHeaderName,
-) -> Result<Option<&[u8]>, Repeated> {
-    let mut lines = headers.get_all(name).into_iter();
-    let value = lines.next().map(HeaderValue::as_bytes).map(trim);
+pub(super) fn single<'a, F: Fields + ?Sized>(
+    fields: &'a F,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, Repeated> {
+    let mut lines = fields.values(name);
+    let value = lines.next().map(trim);
     match lines.next() {
         None => Ok(value),
         Some(_) => Err(Repeated),
@@ -272,6 +292,8 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONNECTION;
+
     use super::*;
 
     fn offers(lines: &[&'static str]) -> Result<Vec<String>, HandshakeError> {
@@ -410,7 +432,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("connection", HeaderValue::from_static(", a,\tb ,,"));
         headers.append("connection", HeaderValue::from_static("c"));
-        let list: Vec<_> = elements(&headers, "connection").collect();
+        let list: Vec<_> = elements(&headers, &CONNECTION).collect();
         assert_eq!(list, [b"a", b"b", b"c"]);
     }
 }

@@ -7,7 +7,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
-use crate::handshake::headers::elements;
+use crate::handshake::headers::{Fields, elements};
 use crate::handshake::scan::{Head, Kind, Scanner};
 use crate::handshake::{HandshakeError, Upgrade};
 
@@ -52,10 +52,18 @@ impl RequestHead {
     /// The first byte that no valid head within the limits can have there is a fault; it and the
     /// bytes behind it stay in `input`. Answer with [`HandshakeError::response`] and close.
     pub fn receive(&mut self, input: &mut &[u8]) -> Result<Option<Request<()>>, HandshakeError> {
-        match self.scanner.receive(input)? {
-            Some(head) => parse_request(&head).map(Some),
+        match self.receive_head(input)? {
+            Some(head) => head.request().map(Some),
             None => Ok(None),
         }
+    }
+
+    /// As [`receive`](Self::receive), without taking the head apart.
+    pub(crate) fn receive_head(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Result<Option<Head>, HandshakeError> {
+        self.scanner.receive(input)
     }
 
     /// Whether no byte has come yet: a peer that leaves now has asked for nothing.
@@ -102,7 +110,11 @@ impl ResponseHead {
     }
 }
 
-fn parse_request(head: &Head) -> Result<Request<()>, HandshakeError> {
+/// Takes the head of a request apart. The fields are given as the body, where they lie.
+pub(super) fn with_request<T>(
+    head: &Head,
+    take: impl FnOnce(Request<&[httparse::Header<'_>]>) -> Result<T, HandshakeError>,
+) -> Result<T, HandshakeError> {
     let mut fields = vec![httparse::EMPTY_HEADER; head.fields];
     let mut parsed = httparse::Request::new(&mut fields);
     let status = parsed.parse(&head.bytes).map_err(unlike_scanner)?;
@@ -110,13 +122,23 @@ fn parse_request(head: &Head) -> Result<Request<()>, HandshakeError> {
     else {
         return Err(HandshakeError::StartLine);
     };
-    let mut request = Request::new(());
+    let mut request = Request::new(&*parsed.headers);
     *request.method_mut() =
         Method::from_bytes(method.as_bytes()).map_err(|_| HandshakeError::StartLine)?;
     *request.uri_mut() = target.parse().map_err(|_| HandshakeError::Target)?;
     *request.version_mut() = version(parsed.version);
-    *request.headers_mut() = header_map(parsed.headers)?;
-    Ok(request)
+    take(request)
+}
+
+impl Head {
+    /// The request that this is the head of.
+    pub(crate) fn request(&self) -> Result<Request<()>, HandshakeError> {
+        with_request(self, |request| {
+            let (mut parts, fields) = request.into_parts();
+            parts.headers = header_map(fields)?;
+            Ok(Request::from_parts(parts, ()))
+        })
+    }
 }
 
 fn parse_response(head: &Head) -> Result<Response<()>, HandshakeError> {
@@ -161,9 +183,11 @@ fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, HandshakeErr
 
 /// Whether the client waits for a 100 before it goes on (RFC 9110 §10.1.1).
 pub fn expects_continue<B>(request: &Request<B>) -> bool {
-    request.version() >= Version::HTTP_11
-        && elements(request.headers(), EXPECT)
-            .any(|element| element.eq_ignore_ascii_case(b"100-continue"))
+    request.version() >= Version::HTTP_11 && names_continue(request.headers())
+}
+
+pub(super) fn names_continue<F: Fields + ?Sized>(fields: &F) -> bool {
+    elements(fields, &EXPECT).any(|element| element.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The bytes of the 101 that [`Upgrade::accept`] gave for `request`.
@@ -172,11 +196,13 @@ pub fn expects_continue<B>(request: &Request<B>) -> bool {
 pub fn encode_accepted<A, B>(request: &Request<A>, response: &Response<B>) -> Bytes {
     let mut output = BytesMut::with_capacity(256);
     if expects_continue(request) {
-        output.put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        output.put_slice(CONTINUE);
     }
     put_response(&mut output, response.status(), response.headers(), b"");
     output.freeze()
 }
+
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The bytes of a response of a server, in HTTP/1.1.
 ///
@@ -201,7 +227,7 @@ fn put_response(output: &mut BytesMut, status: StatusCode, headers: &HeaderMap, 
             put_field(output, name, value);
         }
     }
-    let closes = elements(headers, CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
+    let closes = elements(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
     if !status.is_informational() && !closes {
         output.put_slice(b"Connection: close\r\n");
     }
@@ -233,7 +259,7 @@ pub(super) fn put_request(output: &mut BytesMut, request: &Request<()>) {
 
 /// One line of a head. A `HeaderName` is a token and a `HeaderValue` has no control characters in
 /// it, so that no value can end its line.
-fn put_field(output: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+pub(super) fn put_field(output: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
     // Names are case-insensitive; they are written as RFCs write them for peers that forget it.
     for (number, part) in name.as_str().split('-').enumerate() {
         if number > 0 {

@@ -36,12 +36,14 @@
 mod client;
 #[cfg(feature = "deflate")]
 mod compression;
+#[cfg(feature = "tokio")]
+mod direct;
 mod error;
 mod headers;
 mod http1;
 mod key;
 mod refusal;
-mod scan;
+pub(crate) mod scan;
 mod server;
 
 pub use client::Offer;

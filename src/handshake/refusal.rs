@@ -130,7 +130,7 @@ fn framing(response: &Response<()>) -> Framing {
         return Framing::Length(0);
     }
     if headers.contains_key(TRANSFER_ENCODING) {
-        let last = elements(headers, TRANSFER_ENCODING).last();
+        let last = elements(headers, &TRANSFER_ENCODING).last();
         return match last {
             Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => {
                 Framing::ChunkSize(Vec::new())
@@ -138,7 +138,7 @@ fn framing(response: &Response<()>) -> Framing {
             _ => Framing::Length(u64::MAX),
         };
     }
-    let length = single(headers, CONTENT_LENGTH).ok().flatten();
+    let length = single(headers, &CONTENT_LENGTH).ok().flatten();
     let length = length.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
     Framing::Length(length.unwrap_or(u64::MAX))
 }

@@ -45,7 +45,7 @@ pub(super) enum Kind {
 
 /// A complete head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub(super) bytes: Vec<u8>,
     pub(super) fields: usize,
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use crate::agreed::Agreed;
 use crate::deflate::{DeflateParams, PERMESSAGE_DEFLATE};
 use crate::handshake::headers::{
-    Authority, ExtensionOffer, elements, extension_offers, single, token,
+    Authority, ExtensionOffer, Fields, elements, extensions_in, single, token,
 };
 use crate::handshake::{HandshakeError, Upgrade, key};
 
@@ -54,51 +54,68 @@ impl Upgrade {
         &self,
         request: &Request<B>,
     ) -> Result<(Response<()>, Agreed), HandshakeError> {
-        self.check()?;
-        let headers = request.headers();
-        // RFC 9110 §7.8: Upgrade is ignored in HTTP/1.0; HTTP/2 has another handshake.
-        if request.version() != Version::HTTP_11 {
-            return Err(HandshakeError::HttpVersion);
-        }
-        // §4.2.1, item 1.
-        if request.method() != Method::GET {
-            return Err(HandshakeError::Method);
-        }
-        check_target(request.uri())?;
-        let host = host(headers)?;
-        check_content(headers)?;
-        check_wish(headers)?;
-        check_version(headers)?;
-        let key = client_key(headers)?;
-        let authority = request.uri().authority();
-        self.check_origin(
-            headers,
-            authority.map_or(host, |authority| authority.as_str()),
+        let judged = self.judge(
+            request.version(),
+            request.method(),
+            request.uri(),
+            request.headers(),
         )?;
-        let protocol = self.choose_protocol(headers)?;
-        // §9.1: an extension that the answer does not name is declined. The list must be valid.
-        let offers = extension_offers(headers)?;
-        let deflate = self.choose_deflate(&offers);
-
+        let agreed = judged.agreed();
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let answer = response.headers_mut();
         answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
         answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(key::accept(key))?);
-        let mut agreed = Agreed::default();
-        if let Some(protocol) = protocol {
+        answer.insert(SEC_WEBSOCKET_ACCEPT, own_value(judged.accept)?);
+        if let Some(protocol) = judged.protocol {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, own_value(protocol)?);
-            agreed = agreed.with_protocol(protocol);
         }
-        if let Some((chosen, params)) = deflate {
+        if let Some((chosen, _)) = judged.deflate {
             answer.insert(SEC_WEBSOCKET_EXTENSIONS, own_value(chosen)?);
-            agreed.deflate = Some(params);
         }
         if !self.settings.headers.is_empty() {
             answer.extend(self.settings.headers.clone());
         }
         Ok((response, agreed))
+    }
+
+    /// Checks a request, and decides what its answer says.
+    pub(super) fn judge<'a, F: Fields + ?Sized>(
+        &'a self,
+        version: Version,
+        method: &Method,
+        target: &Uri,
+        fields: &F,
+    ) -> Result<Judged<'a>, HandshakeError> {
+        self.check()?;
+        // RFC 9110 §7.8: Upgrade is ignored in HTTP/1.0; HTTP/2 has another handshake.
+        if version != Version::HTTP_11 {
+            return Err(HandshakeError::HttpVersion);
+        }
+        // §4.2.1, item 1.
+        if *method != Method::GET {
+            return Err(HandshakeError::Method);
+        }
+        check_target(target)?;
+        let host = host(fields)?;
+        check_content(fields)?;
+        check_wish(fields)?;
+        check_version(fields)?;
+        let key = client_key(fields)?;
+        let authority = target.authority();
+        self.check_origin(
+            fields,
+            authority.map_or(host, |authority| authority.as_str()),
+        )?;
+        let protocol = self.choose_protocol(fields)?;
+        // §9.1: an extension that the answer does not name is declined. The list must be valid.
+        let offers = extensions_in(fields)?;
+        let deflate = self.choose_deflate(&offers);
+        Ok(Judged {
+            accept: key::accept(key),
+            protocol,
+            deflate,
+        })
     }
 
     /// The answer to the first offer of compression that can be granted, and what is agreed on by
@@ -113,8 +130,12 @@ impl Upgrade {
     }
 
     /// §10.2: an Origin says that a browser asks, and on whose behalf.
-    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), HandshakeError> {
-        let origin = single(headers, ORIGIN).map_err(|_| HandshakeError::RepeatedOrigin)?;
+    fn check_origin<F: Fields + ?Sized>(
+        &self,
+        fields: &F,
+        host: &str,
+    ) -> Result<(), HandshakeError> {
+        let origin = single(fields, &ORIGIN).map_err(|_| HandshakeError::RepeatedOrigin)?;
         let (same_origin, origins) = (self.settings.same_origin, &self.settings.origins);
         let (Some(origin), true) = (origin, same_origin || origins.is_some()) else {
             return Ok(());
@@ -130,13 +151,33 @@ impl Upgrade {
     }
 
     /// The first of our subprotocols that is offered (§4.2.2, item 5).
-    pub(crate) fn choose_protocol(
+    pub(crate) fn choose_protocol<F: Fields + ?Sized>(
         &self,
-        headers: &HeaderMap,
+        fields: &F,
     ) -> Result<Option<&str>, HandshakeError> {
-        let offered = protocol_offers(headers)?;
+        let offered = protocols_in(fields)?;
         let mut ours = self.settings.protocols.iter().map(String::as_str);
         Ok(ours.find(|name| offered.contains(name)))
+    }
+}
+
+/// What the answer to a request says that was found good.
+pub(super) struct Judged<'a> {
+    /// The value of Sec-WebSocket-Accept.
+    pub(super) accept: String,
+    pub(super) protocol: Option<&'a str>,
+    /// The value of Sec-WebSocket-Extensions, and what it means.
+    pub(super) deflate: Option<(String, DeflateParams)>,
+}
+
+impl Judged<'_> {
+    pub(super) fn agreed(&self) -> Agreed {
+        let mut agreed = Agreed::default();
+        if let Some(protocol) = self.protocol {
+            agreed = agreed.with_protocol(protocol);
+        }
+        agreed.deflate = self.deflate.as_ref().map(|(_, params)| *params);
+        agreed
     }
 }
 
@@ -148,8 +189,12 @@ impl Upgrade {
 /// [`RepeatedProtocol`](HandshakeError::RepeatedProtocol),
 /// [`TooManyProtocols`](HandshakeError::TooManyProtocols).
 pub fn protocol_offers(headers: &HeaderMap) -> Result<Vec<&str>, HandshakeError> {
+    protocols_in(headers)
+}
+
+fn protocols_in<F: Fields + ?Sized>(fields: &F) -> Result<Vec<&str>, HandshakeError> {
     let mut offered = Vec::new();
-    for element in elements(headers, SEC_WEBSOCKET_PROTOCOL) {
+    for element in elements(fields, &SEC_WEBSOCKET_PROTOCOL) {
         let name = token(element).ok_or(HandshakeError::ProtocolSyntax)?;
         // §4.1, item 10: the names are unique.
         if offered.contains(&name) {
@@ -160,7 +205,7 @@ pub fn protocol_offers(headers: &HeaderMap) -> Result<Vec<&str>, HandshakeError>
         }
         offered.push(name);
     }
-    if offered.is_empty() && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+    if offered.is_empty() && fields.values(&SEC_WEBSOCKET_PROTOCOL).next().is_some() {
         return Err(HandshakeError::ProtocolSyntax);
     }
     Ok(offered)
@@ -187,8 +232,8 @@ fn check_target(target: &Uri) -> Result<(), HandshakeError> {
 }
 
 /// §4.2.1, item 2; RFC 9112 §3.2: exactly one, with valid syntax.
-fn host(headers: &HeaderMap) -> Result<&str, HandshakeError> {
-    let host = single(headers, HOST).map_err(|_| HandshakeError::RepeatedHost)?;
+fn host<F: Fields + ?Sized>(fields: &F) -> Result<&str, HandshakeError> {
+    let host = single(fields, &HOST).map_err(|_| HandshakeError::RepeatedHost)?;
     let host = host.ok_or(HandshakeError::MissingHost)?;
     let host = str::from_utf8(host).map_err(|_| HandshakeError::HostSyntax)?;
     Authority::parse(host).map_err(|_| HandshakeError::HostSyntax)?;
@@ -197,17 +242,17 @@ fn host(headers: &HeaderMap) -> Result<&str, HandshakeError> {
 
 /// The bytes after the head are frames, so nobody on the way may take them for content (RFC 9112
 /// §6.3, §11.2).
-fn check_content(headers: &HeaderMap) -> Result<(), HandshakeError> {
-    match single(headers, CONTENT_LENGTH) {
-        Ok(None | Some(b"0")) if !headers.contains_key(TRANSFER_ENCODING) => Ok(()),
+fn check_content<F: Fields + ?Sized>(fields: &F) -> Result<(), HandshakeError> {
+    match single(fields, &CONTENT_LENGTH) {
+        Ok(None | Some(b"0")) if fields.values(&TRANSFER_ENCODING).next().is_none() => Ok(()),
         _ => Err(HandshakeError::RequestBody),
     }
 }
 
 /// §4.2.1, items 3 and 4: the request asks for an upgrade to `websocket`.
-fn check_wish(headers: &HeaderMap) -> Result<(), HandshakeError> {
+fn check_wish<F: Fields + ?Sized>(fields: &F) -> Result<(), HandshakeError> {
     let mut wanted = false;
-    for element in elements(headers, UPGRADE) {
+    for element in elements(fields, &UPGRADE) {
         // RFC 9110 §7.8: a name, or a name and a version, which `websocket` doesn't have.
         let mut parts = element.splitn(2, |&byte| byte == b'/');
         if !parts.all(|part| token(part).is_some()) {
@@ -216,7 +261,7 @@ fn check_wish(headers: &HeaderMap) -> Result<(), HandshakeError> {
         wanted |= element.eq_ignore_ascii_case(b"websocket");
     }
     let mut named = false;
-    for element in elements(headers, CONNECTION) {
+    for element in elements(fields, &CONNECTION) {
         token(element).ok_or(HandshakeError::ConnectionSyntax)?;
         named |= element.eq_ignore_ascii_case(b"upgrade");
     }
@@ -228,8 +273,8 @@ fn check_wish(headers: &HeaderMap) -> Result<(), HandshakeError> {
 }
 
 /// §4.2.1, item 6; §4.4: the version is 13.
-fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
-    let version = single(headers, SEC_WEBSOCKET_VERSION);
+fn check_version<F: Fields + ?Sized>(fields: &F) -> Result<(), HandshakeError> {
+    let version = single(fields, &SEC_WEBSOCKET_VERSION);
     let version = version.map_err(|_| HandshakeError::RepeatedVersion)?;
     match version.ok_or(HandshakeError::MissingVersion)? {
         b"13" => Ok(()),
@@ -245,8 +290,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
 }
 
 /// §4.2.1, item 5: exactly one, of 16 bytes.
-fn client_key(headers: &HeaderMap) -> Result<&[u8], HandshakeError> {
-    let key = single(headers, SEC_WEBSOCKET_KEY).map_err(|_| HandshakeError::RepeatedKey)?;
+fn client_key<F: Fields + ?Sized>(fields: &F) -> Result<&[u8], HandshakeError> {
+    let key = single(fields, &SEC_WEBSOCKET_KEY).map_err(|_| HandshakeError::RepeatedKey)?;
     let key = key.ok_or(HandshakeError::MissingKey)?;
     if key::is_valid(key) {
         Ok(key)

@@ -19,6 +19,7 @@ use super::input::poll_read;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::buffer::Buffer;
+use crate::handshake::scan::Head;
 use crate::handshake::{HandshakeError, RequestHead, Upgrade, encode_accepted, encode_response};
 use crate::log::debug;
 use crate::protocol::{Config, Role};
@@ -51,11 +52,7 @@ pub fn accept<S>(stream: S) -> impl Future<Output = Result<WebSocket<S>, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Box::pin(async move {
-        let upgrade = Upgrade::default();
-        let incoming = Incoming::read_here(stream, &upgrade).await?;
-        incoming.accept_here(&upgrade, Config::default()).await
-    })
+    Box::pin(async move { accept_unseen(stream, &Upgrade::default(), Config::default()).await })
 }
 
 /// Accepts a WebSocket on a stream, as `upgrade` allows it.
@@ -88,10 +85,28 @@ pub fn accept_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Box::pin(async move {
-        let incoming = Incoming::read_here(stream, upgrade).await?;
-        incoming.accept_here(upgrade, config).await
-    })
+    Box::pin(accept_unseen(stream, upgrade, config))
+}
+
+/// Accepts a WebSocket whose request nobody looks at, and so without an [`Incoming`].
+async fn accept_unseen<S>(
+    mut stream: S,
+    upgrade: &Upgrade,
+    config: Config,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let received = receive(&mut stream, upgrade, |head| upgrade.answer(head));
+    let ((answer, agreed), unread) = received.await?;
+    write(&mut stream, upgrade.time_limit(), &answer).await?;
+    Ok(WebSocket::new(
+        stream,
+        Role::Server,
+        agreed,
+        config,
+        &unread,
+    ))
 }
 
 /// A request on a stream that was not answered yet.
@@ -154,24 +169,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 
     async fn read_here(mut stream: S, upgrade: &Upgrade) -> Result<Self, Error> {
-        let time = upgrade.time_limit();
-        let error = match within(time, read_head(&mut stream, upgrade)).await {
-            Ok(Ok((request, unread))) => {
-                return Ok(Self {
-                    stream,
-                    request: Box::new(request),
-                    unread,
-                    time,
-                });
-            }
-            Ok(Err(Error::Handshake(error))) => error,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => HandshakeError::TimedOut,
-        };
-        debug!(status = %error.status(), error = %error, "handshake refused");
-        // Why it was refused is known, whether or not the peer takes the answer.
-        let _ = refuse(&mut stream, time, &error.response()).await;
-        Err(error.into())
+        let (request, unread) = receive(&mut stream, upgrade, Head::request).await?;
+        Ok(Self {
+            stream,
+            request: Box::new(request),
+            unread,
+            time: upgrade.time_limit(),
+        })
     }
 
     /// Answers with 101 and gives the socket, if the request asks for a WebSocket and `upgrade`
@@ -205,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             Ok(accepted) => accepted,
             Err(error) => {
                 debug!(status = %error.status(), error = %error, "handshake refused");
-                // As in `read`.
+                // As in `receive`.
                 let _ = refuse(&mut self.stream, self.time, &error.response()).await;
                 return Err(error.into());
             }
@@ -248,10 +252,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 }
 
+/// Reads a head within a time, has it taken, and refuses what cannot be. Gives what came behind it
+/// too.
+async fn receive<S, T>(
+    stream: &mut S,
+    upgrade: &Upgrade,
+    take: impl FnOnce(&Head) -> Result<T, HandshakeError>,
+) -> Result<(T, Vec<u8>), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let time = upgrade.time_limit();
+    let error = match within(time, read_head(stream, upgrade)).await {
+        Ok(Ok((head, unread))) => match take(&head) {
+            Ok(taken) => return Ok((taken, unread)),
+            Err(error) => error,
+        },
+        Ok(Err(Error::Handshake(error))) => error,
+        Ok(Err(error)) => return Err(error),
+        Err(_) => HandshakeError::TimedOut,
+    };
+    debug!(status = %error.status(), error = %error, "handshake refused");
+    // Why it was refused is known, whether or not the peer takes the answer.
+    let _ = refuse(stream, time, &error.response()).await;
+    Err(error.into())
+}
+
 async fn read_head<S: AsyncRead + Unpin>(
     stream: &mut S,
     upgrade: &Upgrade,
-) -> Result<(Request<()>, Vec<u8>), Error> {
+) -> Result<(Head, Vec<u8>), Error> {
     let mut head = RequestHead::new(upgrade);
     poll_fn(|cx| {
         // Lent for as long as there is something in it: who waits for a request holds no buffer.
@@ -266,8 +296,8 @@ async fn read_head<S: AsyncRead + Unpin>(
                 }));
             }
             let mut input = &buffer[..count];
-            if let Some(request) = head.receive(&mut input)? {
-                return Poll::Ready(Ok((request, input.to_vec())));
+            if let Some(head) = head.receive_head(&mut input)? {
+                return Poll::Ready(Ok((head, input.to_vec())));
             }
         }
     })

@@ -152,7 +152,7 @@ struct Queue {
     /// Those that were put in after so many were dropped.
     kept: Option<u64>,
     close: CloseOrder,
-    closed: Option<CloseInfo>,
+    closed: Option<Box<CloseInfo>>,
     reader_gone: bool,
     reader: Option<Waker>,
     /// The reader has no room for messages, and waits for an order to close only.
@@ -194,7 +194,8 @@ impl Outbox {
         match self.push(&mut message) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed) => Err(OutboxClosed),
-            Err(TrySendError::Full) => self.push_when_room(message).await,
+            // On the heap: it is rare, and would double the future of every sender.
+            Err(TrySendError::Full) => Box::pin(self.push_when_room(message)).await,
         }
     }
 
@@ -257,13 +258,13 @@ impl Outbox {
     ///
     /// A dropped call leaves nothing behind.
     pub async fn closed(&self) -> Option<CloseInfo> {
-        self.wait(|queue| queue.is_closed().then(|| queue.closed.clone()))
+        self.wait(|queue| queue.is_closed().then(|| queue.close_info()))
             .await
     }
 
     /// How the connection ended, if it has.
     pub fn close_info(&self) -> Option<CloseInfo> {
-        self.shared.lock().closed.clone()
+        self.shared.lock().close_info()
     }
 
     /// Whether the connection is closed, or told to close: nothing can be put in.
@@ -360,8 +361,8 @@ impl OutboxReader {
         } else {
             queue.take(budget, batch);
         }
-        if queue.messages.is_empty() && queue.messages.capacity() > KEPT {
-            queue.messages = VecDeque::new();
+        if queue.messages.is_empty() {
+            keep_room(&mut queue.messages, KEPT);
         }
         drop(queue);
         self.shared.progress.notify_waiters();
@@ -399,7 +400,10 @@ impl OutboxReader {
 
     /// Says how the connection ended: nothing more will be taken.
     pub fn finish(&mut self, info: CloseInfo) {
-        self.shared.lock().closed.get_or_insert(info);
+        self.shared
+            .lock()
+            .closed
+            .get_or_insert_with(|| Box::new(info));
         self.end();
     }
 
@@ -422,8 +426,17 @@ impl Drop for OutboxReader {
     }
 }
 
-/// An empty queue keeps room for this many messages, to save the next ones an allocation.
-const KEPT: usize = 16;
+/// Leaves an empty queue room for as many messages as it had, to save the next ones an allocation;
+/// but a connection that waits is not to keep what it needed once.
+pub(crate) fn keep_room<T>(queue: &mut VecDeque<T>, had: usize) {
+    let kept = had.min(KEPT);
+    if queue.capacity() > 2 * kept {
+        queue.shrink_to(kept);
+    }
+}
+
+/// An empty queue keeps room for twice as many messages at most.
+pub(crate) const KEPT: usize = 16;
 
 impl Shared {
     /// No code that can panic runs while the lock is held, but for allocation.
@@ -484,6 +497,10 @@ impl Queue {
     /// Whether the connection is closed.
     const fn is_closed(&self) -> bool {
         self.reader_gone
+    }
+
+    fn close_info(&self) -> Option<CloseInfo> {
+        self.closed.as_deref().cloned()
     }
 
     /// Whether nothing can be put in.

@@ -242,13 +242,25 @@ pub(super) fn token(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Whether a token may have this byte in it (RFC 9110 §5.6.2).
+#[inline]
 pub(super) const fn is_token_byte(byte: u8) -> bool {
-    let is_sign = matches!(
-        byte,
-        b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
-    );
-    is_sign || byte.is_ascii_alphanumeric()
+    IS_TOKEN[byte as usize]
 }
+
+/// A load where a comparison for each range would take ten instructions.
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte as usize] = matches!(
+            byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z'
+                | b'^'..=b'z' | b'|' | b'~'
+        );
+        byte += 1;
+    }
+    table
+};
 
 /// `bytes` without the spaces and tabs around them.
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {

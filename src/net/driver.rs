@@ -472,7 +472,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.poll_discard(cx).is_pending() {
             ready!(self.timer.poll(cx, until));
         }
-        self.end(cx);
+        match self.connection.role() {
+            // It was ended before it was drained.
+            Role::Server => self.enter_ended(),
+            Role::Client => self.end(cx),
+        }
         Poll::Ready(())
     }
 

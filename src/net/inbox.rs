@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use crate::message::Message;
+use crate::outbox::{KEPT, keep_room};
 
 /// What came and was not taken.
 pub(super) struct Inbox {
@@ -90,8 +91,8 @@ impl Inbox {
         let mut state = self.lock();
         if let Some(message) = state.messages.pop_front() {
             state.bytes -= message.len();
-            if state.messages.is_empty() && state.messages.capacity() > KEPT {
-                state.messages = VecDeque::new();
+            if state.messages.is_empty() {
+                keep_room(&mut state.messages, KEPT);
             }
             wake(state.task.take(), state);
             return Poll::Ready(Ok(Some(message)));
@@ -108,7 +109,7 @@ impl Inbox {
     }
 
     /// Adds messages, if somebody listens; leaves `messages` empty.
-    pub(super) fn extend(&self, messages: &mut Vec<Message>) {
+    pub(super) fn extend(&self, messages: &mut VecDeque<Message>) {
         if messages.is_empty() {
             return;
         }
@@ -118,7 +119,13 @@ impl Inbox {
             return messages.clear();
         }
         state.bytes += messages.iter().map(Message::len).sum::<usize>();
-        state.messages.extend(messages.drain(..));
+        let count = messages.len();
+        if state.messages.is_empty() {
+            std::mem::swap(&mut state.messages, messages);
+        } else {
+            state.messages.extend(messages.drain(..));
+        }
+        keep_room(messages, count);
         wake(state.session.take(), state);
     }
 
@@ -159,6 +166,3 @@ fn wake(waker: Option<Waker>, state: MutexGuard<'_, InboxState>) {
         waker.wake();
     }
 }
-
-/// An empty inbox keeps room for this many messages, to save the next ones an allocation.
-const KEPT: usize = 16;

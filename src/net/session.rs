@@ -20,7 +20,9 @@ use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
 use crate::message::Message;
-use crate::outbox::{self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken};
+use crate::outbox::{
+    self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, keep_room,
+};
 use crate::protocol::{CloseInfo, Event, State};
 
 /// A WebSocket that a task of its own drives: many tasks send through its [`Outbox`], one takes
@@ -131,7 +133,7 @@ impl Session {
             inbox: Arc::clone(&inbox),
             wake: Arc::new(StreamWake::new()),
             batch: VecDeque::new(),
-            incoming: Vec::new(),
+            incoming: VecDeque::new(),
             marks: VecDeque::new(),
         });
         Self {
@@ -180,8 +182,11 @@ impl Session {
     /// # Cancel safety
     ///
     /// A dropped call has not put the message in.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), OutboxClosed> {
-        self.outbox.send(message).await
+    pub fn send(
+        &self,
+        message: impl Into<Outgoing>,
+    ) -> impl Future<Output = Result<(), OutboxClosed>> {
+        self.outbox.send(message)
     }
 
     /// Waits until all that was sent before was written. See [`Outbox::flush`].
@@ -288,7 +293,7 @@ struct SessionTask<S> {
     wake: Arc<StreamWake>,
     batch: VecDeque<Outgoing>,
     /// Messages that came and are not in the inbox yet; empty between polls.
-    incoming: Vec<Message>,
+    incoming: VecDeque<Message>,
     /// After how many bytes written how many messages of the outbox are written.
     marks: VecDeque<(u64, u64)>,
 }
@@ -391,6 +396,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             Poll::Ready(Taken::Messages) => {}
         }
         let connection = &mut self.driver.connection;
+        let count = self.batch.len();
         for outgoing in self.batch.drain(..) {
             // The connection is open, and no fragments are sent by a session.
             let sent = match outgoing {
@@ -399,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             };
             debug_assert_eq!(sent, Ok(()));
         }
-        self.batch.shrink_to(KEPT);
+        keep_room(&mut self.batch, count);
         let position = self.driver.written + self.driver.connection.output_len() as u64;
         self.marks.push_back((position, self.reader.taken()));
         true
@@ -426,7 +432,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
                 _ => return ControlFlow::Continue(()),
             };
             if room.take(message.len()) {
-                incoming.push(message);
+                if incoming.capacity() == 0 {
+                    // Room for one, which is what most need; a queue would take that for four.
+                    incoming.reserve_exact(1);
+                }
+                incoming.push_back(message);
             }
             match room {
                 Room::Some { .. } => ControlFlow::Continue(()),
@@ -434,7 +444,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             }
         });
         self.inbox.extend(&mut self.incoming);
-        self.incoming.shrink_to(KEPT);
         received.map_ok(|taken| match taken {
             Some(()) => Progress::Message,
             None => Progress::Ended,
@@ -445,16 +454,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
     fn note_written(&mut self) {
         let written = self.driver.written;
         let mut messages = None;
+        let mut passed = 0;
         while let Some(&(position, count)) = self.marks.front()
             && position <= written
         {
             messages = Some(count);
+            passed += 1;
             self.marks.pop_front();
         }
-        if self.marks.is_empty() && self.marks.capacity() > KEPT {
-            self.marks = VecDeque::new();
-        }
         if let Some(messages) = messages {
+            if self.marks.is_empty() {
+                keep_room(&mut self.marks, passed);
+            }
             self.reader.written(messages);
         }
         if let Some(round_trip) = self.driver.round_trip {
@@ -512,6 +523,3 @@ enum Progress {
     Message,
     Ended,
 }
-
-/// An empty queue of a session keeps room for this many messages, to save the next an allocation.
-const KEPT: usize = 16;

@@ -173,7 +173,7 @@ fn room() -> (Hub, Vec<Listener>) {
         let connection = common::connection(Role::Server);
         Listener {
             reader,
-            batch: Vec::new(),
+            batch: VecDeque::new(),
             connection,
             _member: member,
         }

@@ -205,7 +205,7 @@ impl fmt::Display for Utf8Error {
 impl Error for Utf8Error {}
 
 /// Unmasks a text in place and validates it, in one pass as long as it is ASCII (§5.3, §8.1).
-#[inline]
+#[inline(always)]
 pub(crate) fn unmask_text(key: Option<MaskKey>, payload: &mut [u8]) -> Result<&str, Utf8Error> {
     if let Some(key) = key
         && key.apply_and_scan(payload)

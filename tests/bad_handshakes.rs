@@ -70,6 +70,7 @@ fn expected(row: &Row) -> String {
     }
 }
 
+/// S1 to S21, S24, S26, S28, W1 to W3.
 #[test]
 fn the_server_answers_every_row_as_it_says() {
     let rows = rows('S');
@@ -133,6 +134,7 @@ fn the_server_answers_every_row_as_it_says() {
     }
 }
 
+/// A1 to A11, E2 to E5 (client).
 #[test]
 fn the_client_judges_every_row_as_it_says() {
     let rows = rows('R');
@@ -151,7 +153,7 @@ fn the_client_judges_every_row_as_it_says() {
     }
 }
 
-/// Row S160, RUSTSEC-2023-0065: 20 MB in one line.
+/// S24, row S160: 20 MB in one line (RUSTSEC-2023-0065).
 #[test]
 fn a_head_that_is_too_large_is_refused_before_it_is_read() {
     for (name, limit) in [("S160", 8192 + 200), ("S164", 16384), ("S025", 16384)] {
@@ -162,7 +164,7 @@ fn a_head_that_is_too_large_is_refused_before_it_is_read() {
     }
 }
 
-/// Row S095: white space around the key is no part of it.
+/// S15, row S095: white space around the key is no part of it.
 #[test]
 fn white_space_around_a_key_does_not_change_the_answer() {
     let row = rows('S').into_iter().find(|row| row.id == "S095").unwrap();

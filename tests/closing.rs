@@ -22,7 +22,7 @@ use wsroom::{
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// C1, §5.5.1: the same code without the reason; empty for empty. The end is clean.
+/// C1, C7, §5.5.1: the same code without the reason; empty for empty. The end is clean.
 #[test]
 fn a_close_is_answered_with_its_code() {
     for role in ROLES {
@@ -247,7 +247,7 @@ fn nothing_is_sent_after_a_close() {
     }
 }
 
-/// C6, §5.5.1: not processed, not kept, and no fault.
+/// C6, O06, §5.5.1: not processed, not kept, and no fault.
 #[test]
 fn what_follows_the_close_of_the_peer_is_dropped() {
     for role in ROLES {
@@ -361,7 +361,7 @@ fn a_close_that_is_not_answered_in_time_is_1006() {
     }
 }
 
-/// C9: a peer that does not read our answer cannot hold the transport either.
+/// C9 (server): a peer that does not read our answer cannot hold the transport either.
 #[test]
 fn a_closed_connection_that_cannot_write_is_overdue_in_time() {
     let mut server = Connection::new(Role::Server, Agreed::default(), Config::default());
@@ -375,7 +375,7 @@ fn a_closed_connection_that_cannot_write_is_overdue_in_time() {
     assert_eq!(server.output_len(), 0);
 }
 
-/// C12: what the peer says is escaped where it is shown.
+/// C12 (client): what the peer says is escaped where it is shown.
 #[test]
 fn a_reason_is_shown_escaped() {
     let mut client = connection(Role::Client);

@@ -30,7 +30,7 @@ fn ten_interim_responses_are_skipped() {
     ));
 }
 
-/// A12: the limits are those of the configuration, on either side.
+/// A12, S24: the limits are those of the configuration, on either side.
 #[test]
 fn a_head_may_fill_its_limits_and_no_more() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: yz\r\n\r\n";
@@ -76,7 +76,7 @@ fn a_handshake_has_ten_seconds_by_default() {
     assert_eq!(HandshakeError::TimedOut.status(), 408);
 }
 
-/// S27.
+/// S27, A2.
 #[test]
 fn a_client_that_expects_100_gets_it_before_the_101() {
     let mut request = request();
@@ -120,7 +120,8 @@ fn bytes_after_a_head_stay_in_the_input() {
     assert_eq!(input, b"\x81\x05");
 }
 
-/// A fault is there as soon as its byte is, and asking again gives it again.
+/// S3, S6 to S8, S10, S11: A fault is there as soon as its byte is, and asking again gives it
+/// again.
 #[test]
 fn a_fault_is_reported_at_its_byte() {
     for (bytes, at) in [
@@ -205,7 +206,7 @@ fn a_request_that_is_no_handshake_is_read_as_well() {
     assert_eq!(input, b"hi");
 }
 
-/// W1: a 101 has no content, whatever its headers say.
+/// W1, S29: a 101 has no content, whatever its headers say.
 #[test]
 fn the_framing_of_a_response_is_not_the_applications() {
     let mut response = Response::new("no");

@@ -101,6 +101,7 @@ fn model(row: &Row) -> Model {
     Model {
         role: row.role,
         takes_over: takes_over(row),
+        has_closed: false,
     }
 }
 

@@ -136,7 +136,8 @@ fn a_head_is_taken_apart_once_however_it_comes() {
 #[test]
 fn a_header_costs_time_in_its_length() {
     let request = |line: String| common_request(&line);
-    let shapes: [(&str, fn(usize) -> String); 12] = [
+    type Shape = (&'static str, fn(usize) -> String);
+    let shapes: [Shape; 12] = [
         ("escapes", |n| {
             extension(&format!("a; b=\"{}", "\\c".repeat(n / 2)))
         }),

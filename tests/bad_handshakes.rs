@@ -1,10 +1,19 @@
 //! Runs every row of `tests/data/handshake.md`: whole, byte by byte, and split in two.
 
 mod common {
+    pub(crate) mod answers;
+    pub(crate) mod events;
+    pub(crate) mod frames;
     pub(crate) mod heads;
+    pub(crate) mod judge;
+    pub(crate) mod output;
+    pub(crate) mod table;
 }
 
 use common::heads::{DEFLATE, Outcome, Row, client, judge, rows, serve, server};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use wsroom::Role;
 
 /// What a row expects today.
 fn expected(row: &Row) -> String {
@@ -116,6 +125,41 @@ fn the_client_judges_every_row_as_it_says() {
             assert_eq!(outcome.rest, row.tail, "{}", row.id);
         }
     }
+}
+
+/// A9, A10, S28: as the first frames, for those rows that say what they mean.
+#[test]
+fn what_follows_a_head_is_received_as_frames() {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut judged = 0;
+    for (letter, role) in [('S', Role::Server), ('R', Role::Client)] {
+        for row in rows(letter) {
+            let parts = row.expected.split_once("; ");
+            let Some((_, expected)) = parts.filter(|(status, _)| ["101", "ok"].contains(status))
+            else {
+                continue;
+            };
+            let outcome = match role {
+                Role::Server => serve(&server(&row), &[&row.input]),
+                Role::Client => {
+                    let (upgrade, offer) = client(&row);
+                    judge(&upgrade, &offer, &[&row.input])
+                }
+            };
+            let frames = common::table::Row {
+                id: row.id.leak(),
+                role,
+                extension: "-",
+                bytes: outcome.rest,
+                expected: expected.to_owned().leak(),
+            };
+            common::judge::run(&frames, &frames.bytes, 0, &mut random, |row| {
+                common::answers::connection_with(row.role, common::table::config())
+            });
+            judged += 1;
+        }
+    }
+    assert!(judged >= 8, "{judged} rows were judged");
 }
 
 /// S24, row S160: 20 MB in one line (RUSTSEC-2023-0065).

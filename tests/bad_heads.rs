@@ -17,13 +17,13 @@ use rand::{RngExt, SeedableRng};
 /// refusal.
 #[test]
 fn a_mutated_request_is_accepted_only_if_it_is_one() {
-    serve_mutations(250, 2_000_000);
+    serve_mutations(150, 1_000_000);
 }
 
 /// A3 to A10: open only where a strict reading is.
 #[test]
 fn a_mutated_response_opens_only_if_it_is_a_101_that_answers() {
-    judge_mutations(250, 2_000_000);
+    judge_mutations(150, 1_000_000);
 }
 
 /// The same, many times.

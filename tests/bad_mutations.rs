@@ -26,7 +26,7 @@ use wsroom::Connection;
 /// F1 to F12, G1 to G7, T1 to T5, P1, P3, C1 to C4, C6.
 #[test]
 fn a_mutated_row_is_judged_as_the_model_does() {
-    judge_mutations(300, 300_000);
+    judge_mutations(200, 200_000);
 }
 
 /// The same, many times.

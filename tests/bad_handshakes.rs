@@ -108,7 +108,7 @@ fn the_server_answers_every_row_as_it_says() {
     }
 }
 
-/// A1 to A11, E2 to E5 (client).
+/// A1 to A12, E2 to E5 (client).
 #[test]
 fn the_client_judges_every_row_as_it_says() {
     let rows = rows('R');

@@ -54,7 +54,7 @@ fn all_first_bytes_are_judged_as_the_model_does() {
     }
 }
 
-/// E6, E7: RSV1 is a bit of the first frame of a message, and of no other.
+/// E6: RSV1 is a bit of the first frame of a message, and of no other.
 #[cfg(feature = "deflate")]
 #[test]
 fn all_first_bytes_are_judged_as_the_model_does_with_compression() {

@@ -134,6 +134,51 @@ async fn a_server_lets_in_its_own_pages_only_unless_others_are_named() {
     }
 }
 
+/// S21: what a handler accepts with does not open the server to others by leaving the rule out.
+#[tokio::test]
+async fn a_handler_with_terms_of_its_own_keeps_the_rule_of_origins() {
+    let others = "Origin: https://evil.example";
+    let friends = "Origin: https://friend.example";
+    for (any_origin, own, lines, expected) in [
+        (false, Upgrade::default(), others, 403),
+        (false, Upgrade::default(), "X: no page", 101),
+        (
+            false,
+            Upgrade::default().allow_origins(["https://friend.example"]),
+            friends,
+            101,
+        ),
+        (
+            false,
+            Upgrade::default().allow_origins(["https://friend.example"]),
+            others,
+            403,
+        ),
+        (true, Upgrade::default(), others, 101),
+        (true, Upgrade::default().same_origin(), others, 403),
+    ] {
+        let mut server = Server::bind("127.0.0.1:0").await.unwrap();
+        if any_origin {
+            server = server.any_origin();
+        }
+        let address = server.local_addr().unwrap();
+        tokio::spawn(server.serve(move |arrival: Arrival| {
+            let own = own.clone();
+            async move {
+                let config = arrival.config();
+                arrival.accept_with(&own, config).await?.recv().await
+            }
+        }));
+        let bytes = [request("/", &[lines]).as_bytes(), MASKED_CLOSE].concat();
+        let answer = exchange(address, &bytes).await;
+        let expected = format!("HTTP/1.1 {expected} ");
+        assert!(
+            answer.starts_with(expected.as_bytes()),
+            "{any_origin} {lines}"
+        );
+    }
+}
+
 /// S18, S19, O11: what a client offers never shows in the answer, unless it is ours too.
 #[tokio::test]
 async fn an_offered_subprotocol_is_not_repeated() {

@@ -124,19 +124,28 @@ fn a_close_with_a_faulty_body_fails_the_connection() {
 /// C4, O02: 123 bytes are the most; a longer reason is refused, not cut.
 #[test]
 fn a_reason_has_at_most_123_bytes() {
-    Pair::in_all_cuts(Config::default(), |pair| {
-        let long = CloseFrame::new(CloseCode::NORMAL, "é".repeat(62));
-        let result = pair.client.connection.close(long);
-        assert_eq!(result, Err(SendError::CloseReasonTooLong));
-        assert_eq!(pair.client.connection.output_len(), 0);
+    for role in ROLES {
+        Pair::in_all_cuts(Config::default(), |pair| {
+            let end = match role {
+                Role::Client => &mut pair.client,
+                Role::Server => &mut pair.server,
+            };
+            let long = CloseFrame::new(CloseCode::NORMAL, "é".repeat(62));
+            let result = end.connection.close(long);
+            assert_eq!(result, Err(SendError::CloseReasonTooLong));
+            assert_eq!(end.connection.output_len(), 0);
 
-        let longest = "é".repeat(61) + "e";
-        let frame = CloseFrame::new(CloseCode::NORMAL, longest.as_str());
-        assert_eq!(pair.client.connection.close(frame), Ok(()));
-        pair.pump();
-        let close = OwnedEvent::Close(1000, longest);
-        assert_eq!(pair.server.received, [Ok(close)]);
-    });
+            let longest = "é".repeat(61) + "e";
+            let frame = CloseFrame::new(CloseCode::NORMAL, longest.as_str());
+            assert_eq!(end.connection.close(frame), Ok(()));
+            pair.pump();
+            let peer = match role {
+                Role::Client => &pair.server,
+                Role::Server => &pair.client,
+            };
+            assert_eq!(peer.received, [Ok(OwnedEvent::Close(1000, longest))]);
+        });
+    }
 }
 
 /// C1, §7.1.2: either side begins, the other answers, both know who began.

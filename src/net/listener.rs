@@ -218,15 +218,14 @@ impl Server {
         H: Fn(Arrival) -> F + Send + Sync + 'static,
         F: Future + Send + 'static,
     {
-        let upgrade = match self.any_origin {
-            true => self.upgrade,
-            false => self.upgrade.same_origin(),
+        let mut terms = Terms {
+            upgrade: Upgrade::default(),
+            any_origin: self.any_origin,
+            config: self.config,
         };
+        terms.upgrade = terms.with_origins(self.upgrade);
         let shared = Arc::new(Shared {
-            terms: Arc::new(Terms {
-                upgrade,
-                config: self.config,
-            }),
+            terms: Arc::new(terms),
             handler,
         });
         let door = Door {
@@ -286,7 +285,18 @@ struct Shared<H> {
 #[derive(Debug)]
 struct Terms {
     upgrade: Upgrade,
+    any_origin: bool,
     config: Config,
+}
+
+impl Terms {
+    /// §10.2: what the server says of origins holds for whatever a handler accepts with.
+    fn with_origins(&self, upgrade: Upgrade) -> Upgrade {
+        match self.any_origin {
+            true => upgrade,
+            false => upgrade.same_origin(),
+        }
+    }
 }
 
 /// Reads the request of a connection and calls the handler.
@@ -351,7 +361,8 @@ impl Arrival {
     }
 
     /// Accepts with another [`Upgrade`], best made of a clone of [`upgrade`](Self::upgrade), and
-    /// another [`Config`].
+    /// another [`Config`]. [`Upgrade::same_origin`] is added here too, unless the server lets in
+    /// [any origin](Server::any_origin).
     ///
     /// # Errors
     ///
@@ -368,10 +379,12 @@ impl Arrival {
         Box::pin(async move {
             let Self {
                 incoming,
+                terms,
                 _handshake,
                 ..
             } = self;
-            incoming.accept_here(upgrade, config).await
+            let upgrade = terms.with_origins(upgrade.clone());
+            incoming.accept_here(&upgrade, config).await
         })
     }
 

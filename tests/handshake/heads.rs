@@ -54,6 +54,23 @@ fn a_head_may_fill_its_limits_and_no_more() {
     let fault = receive(Upgrade::default().max_line_size(13)).unwrap_err();
     assert!(matches!(fault, HandshakeError::RequestLineTooLong));
     assert_eq!(fault.status(), 414);
+
+    let head = b"HTTP/1.1 101\r\nA: a\r\nX: yz\r\n\r\n";
+    let receive = |upgrade: Upgrade| {
+        let mut input = &head[..];
+        ResponseHead::new(&upgrade)
+            .receive(&mut input)
+            .map(|response| response.is_some())
+    };
+    let size = Upgrade::default().max_head_size(head.len());
+    assert!(receive(size.clone()).unwrap());
+    let fault = receive(size.max_head_size(head.len() - 1)).unwrap_err();
+    assert!(matches!(fault, HandshakeError::HeadTooLarge));
+    assert!(receive(Upgrade::default().max_headers(2)).unwrap());
+    let fault = receive(Upgrade::default().max_headers(1)).unwrap_err();
+    assert!(matches!(fault, HandshakeError::TooManyHeaders));
+    assert!(receive(Upgrade::default().max_line_size(12)).unwrap());
+    assert!(receive(Upgrade::default().max_line_size(11)).is_err());
 }
 
 /// S24: a line of a field is refused at the first byte that is too many.

@@ -57,10 +57,8 @@ fn serve_mutations(count: usize, most: usize) {
             assert_is_one_answer(&outcome.answer);
         }
     });
-    assert!(
-        opened > count,
-        "{opened} mutations are requests all the same"
-    );
+    println!("{opened} mutated requests were accepted");
+    assert!(opened > count);
 }
 
 fn judge_mutations(count: usize, most: usize) {
@@ -87,7 +85,8 @@ fn judge_mutations(count: usize, most: usize) {
             Reading::Either => {}
         }
     });
-    assert!(opened > count, "{opened} mutations answer all the same");
+    println!("{opened} mutated responses opened");
+    assert!(opened > count);
 }
 
 /// Runs `count` mutations of each row, and fewer of those that are more than `most` bytes by then.

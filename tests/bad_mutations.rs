@@ -50,6 +50,7 @@ fn judge_mutations(count: usize, most: usize) {
             let bytes = mutate::frames(&row.bytes, &other.bytes, &mut random);
             let verdict = model.receive(&bytes);
             let at = || format!("mutation {mutation} of {}: {bytes:02x?}", row.id);
+            let mut whole = None;
             for pieces in [vec![&bytes[..]], cut(&bytes, &mut random)] {
                 let mut connection = connect(row);
                 let outcomes = receive(&mut connection, pieces.iter().copied());
@@ -57,6 +58,12 @@ fn judge_mutations(count: usize, most: usize) {
                 if let Err(fault) = verdict.check(&outcomes, &wire) {
                     panic!("{fault}, {} in {} pieces", at(), pieces.len());
                 }
+                let result = (outcomes.clone(), wire);
+                assert!(
+                    *whole.get_or_insert_with(|| result.clone()) == result,
+                    "{}",
+                    at()
+                );
                 let has_failed = matches!(outcomes.last(), Some(Err(_)));
                 let is_open = verdict.is_open() && !has_failed;
                 assert_eq!(!connection.is_closed(), is_open, "{}", at());

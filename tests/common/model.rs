@@ -155,6 +155,10 @@ impl<'a> Run<'a> {
         if len < least || len >> 63 != 0 {
             return Err(Stop::Fault(1002));
         }
+        // §5.5.1: a code takes two bytes.
+        if opcode == 8 && len == 1 {
+            return Err(Stop::Fault(1002));
+        }
         if !is_control {
             if begins {
                 self.message = Some(Message {
@@ -223,12 +227,11 @@ impl<'a> Run<'a> {
             _ => {
                 // §5.5.1, §7.4.
                 let (code, reason) = match payload {
-                    [] => (1005, &[][..]),
-                    [_] => return Err(Stop::Fault(1002)),
                     [high, low, reason @ ..] => match u16::from_be_bytes([*high, *low]) {
                         code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => (code, reason),
                         _ => return Err(Stop::Fault(1002)),
                     },
+                    _ => (1005, &[][..]),
                 };
                 let Ok(reason) = std::str::from_utf8(reason) else {
                     return Err(Stop::Fault(1007));

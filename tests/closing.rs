@@ -121,6 +121,17 @@ fn a_close_with_a_faulty_body_fails_the_connection() {
     }
 }
 
+/// C2, §5.5.1: that the body has no room for a code is known before it comes.
+#[test]
+fn a_close_of_one_byte_fails_at_its_header() {
+    for role in ROLES {
+        let mut connection = connection(role);
+        let header = &frame_to(role, 0x88, b"\x03")[..2];
+        let expected = [Err(ProtocolError::CloseBodyTooShort)];
+        assert_eq!(receive(&mut connection, [header]), expected);
+    }
+}
+
 /// C4, O02: 123 bytes are the most; a longer reason is refused, not cut.
 #[test]
 fn a_reason_has_at_most_123_bytes() {

@@ -49,6 +49,43 @@ fn every_row_gives_its_result_with_a_random_key() {
     }
 }
 
+/// Of several faults, the one is reported whose byte comes first, and that is the same however the
+/// bytes are cut.
+#[test]
+fn of_several_faults_in_compressed_text_the_first_one_is_reported_in_any_cut() {
+    // A block that is stored as it is (RFC 1951 §3.2.4).
+    let stored = |announced: u16, content: &[u8]| {
+        let len = [announced.to_le_bytes(), (!announced).to_le_bytes()].concat();
+        [&[0], &len[..], content].concat()
+    };
+    let mut wrong_and_long = vec![b'x'; 300];
+    let too_long = [stored(300, &wrong_and_long), vec![0]].concat();
+    wrong_and_long[50] = 0xff;
+    let wrong_and_long = [stored(300, &wrong_and_long), vec![0]].concat();
+    for (payload, fault) in [
+        (too_long, ProtocolError::MessageTooLarge),
+        (wrong_and_long, ProtocolError::InvalidUtf8),
+        // Inside a block and inside a character.
+        (stored(2, b"\xc3"), ProtocolError::InvalidDeflate),
+        (stored(2, b"\xff"), ProtocolError::InvalidUtf8),
+        (
+            [stored(1, b"\xc3"), vec![0]].concat(),
+            ProtocolError::InvalidUtf8,
+        ),
+    ] {
+        for delivery in [Delivery::Messages, Delivery::Fragments] {
+            for step in [1, 7, 100, usize::MAX] {
+                let config = Config::default().max_message_size(200).max_frame_size(1000);
+                let mut client = connection(Role::Client, params(15, true), config);
+                client.set_delivery(delivery);
+                let wire = frame_to(Role::Client, 0xc1, &payload);
+                let outcomes = receive(&mut client, wire.chunks(step));
+                assert_eq!(outcomes.last(), Some(&Err(fault)), "{step}, {payload:02x?}");
+            }
+        }
+    }
+}
+
 /// What a message before leaves in the window or in the pool changes nothing.
 #[test]
 fn every_row_but_an_empty_window_gives_its_result_behind_compressed_messages() {

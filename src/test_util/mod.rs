@@ -30,7 +30,7 @@
 //! use wsroom::test_util::simulate;
 //! use wsroom::{Agreed, Config, Error, Role, WebSocket};
 //!
-//! simulate(0..10, |network| async move {
+//! simulate(0..10, async |network| {
 //!     let (client, server) = network.pair();
 //!     let link = server.link();
 //!     let mut server =

@@ -1,6 +1,5 @@
 //! One test over many seeds.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ const SHOWN: usize = 40;
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use wsroom::test_util::{Faults, simulate};
 ///
-/// simulate(0..20, |network| async move {
+/// simulate(0..20, async |network| {
 ///     network.set_faults(Faults::lossless());
 ///     let (mut client, mut server) = network.pair();
 ///     let len = network.draw(1..5_000) as usize;
@@ -43,10 +42,7 @@ const SHOWN: usize = 40;
 ///     assert_eq!(bytes, vec![7; len]);
 /// });
 /// ```
-pub fn simulate<F>(seeds: impl IntoIterator<Item = u64>, mut test: impl FnMut(Network) -> F)
-where
-    F: Future<Output = ()>,
-{
+pub fn simulate(seeds: impl IntoIterator<Item = u64>, mut test: impl AsyncFnMut(Network)) {
     for seed in seeds {
         let mut network = None;
         let run = || {

@@ -360,7 +360,8 @@ impl Wire {
     fn due(&mut self, end: End, now: Instant) -> Instant {
         let latency = self.latency();
         let lane = self.lane(end);
-        lane.last_due = lane.last_due.max(now + latency);
+        let due = lane.last_due.max(now + latency);
+        lane.last_due = lane.held_back(due);
         lane.last_due
     }
 
@@ -373,6 +374,7 @@ impl Wire {
     /// Has the reader of what `end` writes learn of a reset.
     fn reset_lane(&mut self, end: End, due: Instant) {
         let keeps_arrived = self.chance.below(2) == 0;
+        let due = self.lane(end).held_back(due);
         self.lane(end).reset.get_or_insert(Reset {
             due,
             keeps_arrived,
@@ -447,6 +449,14 @@ impl Lane {
             .flatten()
             .filter_map(|due| self.arrival(due))
             .min()
+    }
+
+    /// What is sent from now on does not arrive in the instant in which the hold began.
+    fn held_back(&self, due: Instant) -> Instant {
+        match self.hold {
+            Some(hold) => due.max(hold.since + Duration::from_nanos(1)),
+            None => due,
+        }
     }
 
     /// When something arrives that was to do so at `due`; never, if it is held back for ever.

@@ -6,6 +6,7 @@
 mod adapter;
 mod cancel;
 mod deadlines;
+mod dropped;
 mod ending;
 mod fragments;
 mod garbage;

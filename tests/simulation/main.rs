@@ -66,7 +66,7 @@ fn draw_upgrade(_: &Network) -> Upgrade {
 /// What both ends agree on by such a handshake.
 fn agreed(upgrade: &Upgrade) -> Agreed {
     let offer = upgrade.offer("ws://simulated/").unwrap();
-    let (response, agreed) = upgrade.accept(&offer.request()).unwrap();
+    let (response, agreed) = upgrade.accept(offer.request()).unwrap();
     assert_eq!(offer.verify(&response).unwrap(), agreed);
     agreed
 }

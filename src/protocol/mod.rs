@@ -30,8 +30,7 @@
 //!    gives has come; ask for it anew before each wait.
 //! 2. Read into any buffer and pass what was read to `receive` until it gives `None`. Before the
 //!    next read, ask for the [`direct_buffer`](Connection::direct_buffer): unless it is empty,
-//!    read into it and call `receive_direct`, which saves large messages a copy (64 KiB are
-//!    received in two thirds of the time).
+//!    read into it and call `receive_direct`, which saves large messages a copy.
 //! 3. Write `output` before waiting, and after an event that was answered.
 //! 4. Once [`is_closed`](Connection::is_closed): write what is left, then close the transport:
 //!    a server at once, a client when the server has, or after a short wait (§7.1.1). Shut down

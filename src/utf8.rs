@@ -628,7 +628,11 @@ mod tests {
             assert_eq!((map.get(&shared), map.get(&*text)), (Some(&1), Some(&1)));
             assert_eq!(copied.into_bytes(), shared.into_bytes());
         }
-        assert!(Utf8Bytes::from("a").cmp(&Utf8Bytes::from_static("b")).is_lt());
+        assert!(
+            Utf8Bytes::from("a")
+                .cmp(&Utf8Bytes::from_static("b"))
+                .is_lt()
+        );
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use wsroom::net::SessionConfig;
 use wsroom::outbox::OutboxLimits;
-use wsroom::test_util::{Network, simulate};
+use wsroom::test_util::{Faults, Network, simulate};
 use wsroom::{
     CloseCause, CloseCode, CloseFrame, CloseInfo, Error, Message, Outbox, Role, Session, WebSocket,
 };
@@ -158,4 +159,54 @@ async fn send_all(outbox: Outbox, network: Network, sender: u64) -> Sent {
         }
     }
     sent
+}
+
+/// No Ping, no deadline and no later message wakes a task here, so that a wakeup that is lost is
+/// not made up for.
+#[test]
+fn a_message_waits_for_no_other_event() {
+    simulate(0..300, async |network| {
+        network.set_faults(Faults::lossless().stalls(0.0, Duration::ZERO..=Duration::ZERO));
+        let agreed = agreed(&draw_upgrade(&network));
+        let (near, far) = network.pair();
+        let session = |stream, role| {
+            let config = draw_config(&network).ping_interval(None).idle_timeout(None);
+            let socket = WebSocket::new(stream, role, agreed.clone(), config, &[]);
+            Session::spawn_with(socket, draw_limits(&network))
+        };
+        let mut one = session(near, Role::Server);
+        let mut other = session(far, Role::Client);
+        for _ in 0..12 {
+            let count = network.draw(1..4);
+            let sending: Vec<_> = (0..count)
+                .map(|sender| {
+                    let outbox = one.outbox().clone();
+                    let text = format!("{sender} 0 {}", "x".repeat(network.draw(0..900) as usize));
+                    tokio::spawn(async move {
+                        outbox.send(text).await.unwrap();
+                        outbox.flush().await.unwrap();
+                    })
+                })
+                .collect();
+            let arriving = async {
+                for _ in 0..count {
+                    other.recv().await.unwrap().unwrap();
+                }
+                for sending in sending {
+                    sending.await.unwrap();
+                }
+            };
+            let in_time = timeout(Duration::from_secs(5), arriving).await;
+            assert!(in_time.is_ok(), "something waits");
+            std::mem::swap(&mut one, &mut other);
+        }
+        let closing = async {
+            let peer = async { while other.recv().await.unwrap().is_some() {} };
+            tokio::join!(one.close(None), peer).0
+        };
+        let closed = timeout(Duration::from_secs(5), closing).await;
+        assert!(closed.expect("something waits").unwrap().is_clean());
+        drop((one, other));
+        no_task_is_left().await;
+    });
 }

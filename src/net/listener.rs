@@ -89,6 +89,10 @@ impl Server {
     /// # Errors
     ///
     /// As [`TcpListener::bind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves nothing behind.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Ok(Self::new(TcpListener::bind(address).await?))
     }

@@ -12,7 +12,7 @@
     feature = "rooms",
     doc = "| rooms, broadcast, who is here | [`Hub`], [`Member`], [`rooms`] |"
 )]
-//! | set limits and deadlines | [`Config`], [`Upgrade`] |
+//! | set limits and deadlines | [`Config`], [`Upgrade`], all of them in [`limits`] |
 //! | use another runtime, or none | [`Connection`], [`handshake`] |
 //!
 //! ```
@@ -40,7 +40,8 @@
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
-//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`. The extractor
+//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`; who has
+//! settings lists them as `limits`. The extractor
 //! for axum names `deflate::Deflate`.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
@@ -67,6 +68,7 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod limits;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 mod log;
 mod mask;

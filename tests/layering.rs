@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may name of the others: a module, or one item of it.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("backplane", &["rooms"]),
     (
         "rooms",
         &[
             "outbox",
             "protocol::PreparedMessage",
+            "limits",
             "message",
             "close",
             "utf8",
@@ -23,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &[
             "protocol::CloseInfo",
             "protocol::PreparedMessage",
+            "limits",
             "message",
             "close",
         ],
@@ -41,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "error",
             "utf8",
             "frame",
+            "limits",
             "log",
         ],
     ),
@@ -48,9 +51,10 @@ const ARROWS: [(&str, &[&str]); 18] = [
         "protocol",
         &[
             "agreed", "buffer", "deflate", "frame", "mask", "utf8", "close", "message", "error",
+            "limits",
         ],
     ),
-    ("handshake", &["agreed", "deflate"]),
+    ("handshake", &["agreed", "deflate", "limits"]),
     ("agreed", &["deflate"]),
     ("frame", &["mask", "error"]),
     ("error", &["close"]),
@@ -59,6 +63,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("json", &["message"]),
     ("utf8", &["mask", "buffer"]),
     ("buffer", &[]),
+    ("limits", &[]),
     ("mask", &[]),
     ("deflate", &[]),
     ("log", &[]),

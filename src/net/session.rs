@@ -19,6 +19,7 @@ use super::inbox::{Audience, Inbox, Room};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
+use crate::limits::{Bound, InForce};
 use crate::message::Message;
 use crate::outbox::{
     self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, keep_room,
@@ -97,6 +98,15 @@ impl SessionConfig {
     pub const fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.inbox_bytes = bytes;
         self
+    }
+
+    /// The limits in force as a list, those of the outbox too.
+    pub fn in_force(&self) -> InForce {
+        let inbox = [
+            ("inbox_messages", Bound::count(self.inbox_messages)),
+            ("inbox_bytes", Bound::bytes(self.inbox_bytes)),
+        ];
+        InForce::new("SessionConfig", inbox).and(self.outbox.in_force())
     }
 }
 

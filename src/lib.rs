@@ -37,6 +37,7 @@
 //! agreed ─▶ deflate
 //!
 //! leaves:  frame ─▶ mask, error   error ─▶ close   close, message ─▶ utf8 ─▶ mask   json ─▶ message
+//!          mask, handshake ─▶ random
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
@@ -78,6 +79,7 @@ pub mod net;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub mod outbox;
 pub mod protocol;
+mod random;
 #[cfg(feature = "rooms")]
 pub mod rooms;
 mod utf8;

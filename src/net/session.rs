@@ -502,14 +502,15 @@ impl StreamWake {
 
     /// Begins a poll of the task; whether it was called since the last one began.
     fn begin(&self, task: &Waker) -> bool {
-        let was_called = self.was_called.swap(false, Ordering::AcqRel);
-        // While it was not called, the stream has nothing to tell that another waker would miss.
         let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *known {
             Some(known) => known.clone_from(task),
             None => *known = Some(task.clone()),
         }
-        was_called
+        drop(known);
+        // Last: a call that has found the waker of before holds the lock after it has said so, and
+        // is seen here; one that comes later finds this waker.
+        self.was_called.swap(false, Ordering::AcqRel)
     }
 }
 

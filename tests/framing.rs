@@ -84,7 +84,7 @@ fn every_pair_of_first_bytes_is_judged_as_a_plain_model_does() {
 #[test]
 fn each_fault_is_reported_at_the_byte_that_makes_it_certain() {
     use ProtocolError::*;
-    let to_server: [(&[u8], ProtocolError); 17] = [
+    let to_server: [(&[u8], ProtocolError); 18] = [
         (b"\xc1", ReservedBits),
         (b"\xa1", ReservedBits),
         (b"\x91", ReservedBits),
@@ -96,6 +96,7 @@ fn each_fault_is_reported_at_the_byte_that_makes_it_certain() {
         (b"\x81\x05", UnmaskedByClient),
         (b"\x89\xfe", ControlFrameTooLong),
         (b"\x88\xff", ControlFrameTooLong),
+        (b"\x88\x81", CloseBodyTooShort),
         (b"\x82\xfe\x00\x7d", LengthNotMinimal),
         (
             b"\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff",
@@ -217,6 +218,7 @@ impl Model {
         let fits = match opcode {
             0 => inside,
             1 | 2 => !inside,
+            8 => fin && len <= 125 && len != 1,
             _ => fin && len <= 125,
         };
         let masked = second >= 0x80;
@@ -240,9 +242,7 @@ impl Model {
             [Ok(OwnedEvent::Ping(_))] => Self::Ping,
             [Ok(OwnedEvent::Pong(..))] => Self::Pong,
             [Ok(OwnedEvent::Close(1005, _))] => Self::Close,
-            [Err(ProtocolError::CloseBodyTooShort | ProtocolError::InvalidCloseCode(_))] => {
-                Self::BadClose
-            }
+            [Err(ProtocolError::InvalidCloseCode(_))] => Self::BadClose,
             [Err(_)] => Self::Refused,
             _ => panic!("{outcomes:?}"),
         }

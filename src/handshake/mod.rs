@@ -60,6 +60,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deflate::Deflate;
+use crate::limits::{Bound, InForce};
 
 /// What this side of a connection offers or accepts in the opening handshake, and within which
 /// limits.
@@ -276,6 +277,21 @@ impl Upgrade {
     /// The time set by [`timeout`](Self::timeout), for an adapter.
     pub fn time_limit(&self) -> Duration {
         self.settings.timeout
+    }
+
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        let limits = &self.settings.limits;
+        InForce::new(
+            "Upgrade",
+            [
+                ("max_head_size", Bound::bytes(limits.head)),
+                ("max_headers", Bound::count(limits.fields)),
+                ("max_line_size", Bound::bytes(limits.line)),
+                ("max_error_body_size", Bound::bytes(limits.error_body)),
+                ("timeout", Bound::time(self.settings.timeout)),
+            ],
+        )
     }
 
     fn set(&mut self) -> &mut Settings {

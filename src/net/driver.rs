@@ -43,6 +43,8 @@ pub(super) struct Driver<S> {
     /// How many bytes of output were ever written.
     pub(super) written: u64,
     pub(super) round_trip: Option<Duration>,
+    /// Since when output waits to be written.
+    waiting_since: Option<Instant>,
     /// How much was received without waiting, see [`TURN`].
     unwaited: u32,
     /// Whether the last read went straight into a message.
@@ -67,6 +69,10 @@ enum Phase {
 /// §7.1.1: a client waits this long for the server to end the stream, and a server for the client
 /// to see that it did.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A peer that vanished takes nothing, but the buffers in front of it do until they are full. What
+/// is taken after this long is no longer theirs.
+const FULL: Duration = Duration::from_secs(1);
 
 /// After so many frames' worth of work without waiting, a connection lets others run.
 const TURN: u32 = 512;
@@ -99,6 +105,7 @@ impl<S> Driver<S> {
             unflushed: false,
             written: 0,
             round_trip: None,
+            waiting_since: None,
             unwaited: 0,
             was_direct: false,
         }
@@ -350,12 +357,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.written;
         let polled = self.poll_write_all(cx);
-        if polled.is_pending() {
-            self.connection.output().shrink();
-            if self.written > before {
-                // The peer takes what is sent, so it lives, whatever is in front of its Pong.
-                self.connection.pause_deadlines();
-            }
+        if polled.is_ready() {
+            self.waiting_since = None;
+            return polled;
+        }
+        self.connection.output().shrink();
+        let now = Instant::now();
+        let since = *self.waiting_since.get_or_insert(now);
+        if self.written > before && now - since >= FULL {
+            // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+            self.connection.pause_deadlines();
         }
         polled
     }

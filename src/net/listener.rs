@@ -19,6 +19,7 @@ use super::error::Error;
 use super::server::Incoming;
 use super::websocket::WebSocket;
 use crate::handshake::Upgrade;
+use crate::limits::{Bound, InForce};
 use crate::log::{debug, warn};
 use crate::protocol::Config;
 
@@ -89,6 +90,10 @@ impl Server {
     /// # Errors
     ///
     /// As [`TcpListener::bind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves nothing behind.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Ok(Self::new(TcpListener::bind(address).await?))
     }
@@ -145,6 +150,28 @@ impl Server {
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
+    }
+
+    /// The limits in force as a list: those of the server, of its opening handshakes and of its
+    /// connections. A handler may set others for its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example() -> std::io::Result<()> {
+    /// let server = wsroom::net::Server::bind("127.0.0.1:9002").await?;
+    /// print!("{}", server.in_force());
+    /// # Ok(()) }
+    /// ```
+    pub fn in_force(&self) -> InForce {
+        let own = [
+            ("max_handshakes", Bound::count(self.max_handshakes)),
+            ("max_connections", Bound::count(self.max_connections)),
+            ("shutdown_timeout", Bound::time(self.shutdown_timeout)),
+        ];
+        InForce::new("Server", own)
+            .and(self.upgrade.in_force())
+            .and(self.config.in_force())
     }
 
     /// The address that the server listens on.

@@ -167,7 +167,7 @@ async fn recv_fragment_may_be_dropped_anywhere() {
     }
 }
 
-fn joined(pieces: &[Fragment]) -> Message {
+pub(super) fn joined(pieces: &[Fragment]) -> Message {
     let bytes: Vec<u8> = pieces
         .iter()
         .flat_map(|piece| piece.payload.to_vec())

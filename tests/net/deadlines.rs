@@ -60,6 +60,26 @@ async fn a_send_to_a_peer_that_vanished_fails_after_40_seconds() {
     assert_eq!(socket.recv().await.unwrap(), None);
 }
 
+/// X5: that a part of what is sent finds room in the buffers of the system is no sign of life.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_vanished_is_found_although_writes_make_progress() {
+    for seed in 0..10 {
+        let start = Instant::now();
+        let (near, _far) = pipe(ROOMY);
+        let mut socket = socket(near.chopped(seed), Role::Server, Config::default());
+        let lost = loop {
+            match socket.recv_timeout(Duration::from_secs(1)).await {
+                Err(Error::RecvTimeout) if seconds(start) < 600 => {
+                    socket.feed(binary(1_000)).await.unwrap();
+                }
+                ended => break ended,
+            }
+        };
+        assert!(matches!(lost, Err(Error::PongTimeout)), "{lost:?}");
+        assert_eq!(seconds(start), 40, "seed {seed}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_pings_lives_on_and_its_distance_is_known() {
     let (near, far) = pipe(ROOMY);

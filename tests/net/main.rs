@@ -8,6 +8,7 @@ mod cancel;
 #[cfg(feature = "deflate")]
 mod compressed;
 mod deadlines;
+mod dropped;
 mod ending;
 mod fragments;
 mod garbage;

@@ -506,3 +506,23 @@ async fn two_sessions_that_send_all_they_can_never_stop() {
         sessions.push(done.expect("nothing moves any more").unwrap());
     }
 }
+
+/// Who closes may have no room for what still comes, but gets no later message without the ones
+/// before it.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_close_has_no_hole() {
+    let config = SessionConfig::default().inbox_messages(2);
+    let (mut session, reads, _writes, _far) = session(config);
+    reads.put(&[masked(1, b"1"), masked(1, b"2")].concat());
+    settle().await;
+    session.outbox().close(None);
+    settle().await;
+    reads.put(&masked(1, b"there is no room for it"));
+    settle().await;
+    assert_eq!(session.recv().await.unwrap(), Some("1".into()));
+    reads.put(&[masked(1, b"4"), masked(8, b"")].concat());
+    reads.end();
+    assert_eq!(session.recv().await.unwrap(), Some("2".into()));
+    assert_eq!(session.recv().await.unwrap(), None);
+    assert!(session.closed().await.unwrap().is_clean());
+}

@@ -522,6 +522,7 @@ mod tests {
         }) && buffer.finish().is_ok()
     }
 
+    /// T1, T2.
     #[test]
     fn every_sequence_of_up_to_three_bytes_is_judged_as_std_does() {
         let tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff];
@@ -536,6 +537,7 @@ mod tests {
         }
     }
 
+    /// T1, T2.
     #[test]
     fn four_byte_sequences_are_judged_as_std_does_at_their_boundaries() {
         let tails = [0x7f, 0x80, 0x8f, 0x90, 0xbf, 0xc0];
@@ -562,7 +564,8 @@ mod tests {
         }
     }
 
-    /// RFC 3629 §4: F4 is followed by 80 to 8F; Autobahn 6.4.2 wants to know at the second byte.
+    /// T4, RFC 3629 §4: F4 is followed by 80 to 8F; Autobahn 6.4.2 wants to know at the second
+    /// byte.
     #[test]
     fn a_fault_is_reported_at_the_first_byte_that_makes_it_certain() {
         for certain in [

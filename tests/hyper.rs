@@ -63,6 +63,7 @@ async fn an_upgraded_connection_speaks_with_a_foreign_client() {
     }
 }
 
+/// S28.
 #[tokio::test]
 async fn frames_in_the_packet_of_the_request_are_kept() {
     let address = serve(Upgrade::default()).await;
@@ -70,6 +71,7 @@ async fn frames_in_the_packet_of_the_request_are_kept() {
     assert_early_frames_are_kept(address).await;
 }
 
+/// S1, S2, S13, S17, S21, W3.
 #[tokio::test]
 async fn each_refusal_has_its_status_on_the_wire() {
     let address = serve(Upgrade::default().same_origin()).await;

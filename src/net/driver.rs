@@ -80,6 +80,10 @@ const TURN: u32 = 512;
 /// What a read counts in a turn: it may bring thousands of frames that make no event.
 const READ_COST: u32 = 32;
 
+/// How many bytes of a message count as much as a frame: it may be inflated from very few, and reads
+/// say nothing about them.
+const LEN_COST: u32 = 8 << 10;
+
 /// How much is read between two large messages: enough to know how long the second is, and little
 /// to copy.
 const READ_BETWEEN: usize = 16 << 10;
@@ -235,7 +239,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let received = match self.connection.receive_whole(&mut unread) {
                 Some(received) => received.map(Some),
                 None if is_cut(&self.connection, unread) => break,
-                None => self.connection.receive(&mut unread),
+                None => {
+                    let received = self.connection.receive(&mut unread);
+                    if let Ok(Some(event)) = &received {
+                        self.unwaited += len_of(event) / LEN_COST;
+                    }
+                    received
+                }
             };
             match received {
                 Ok(Some(event)) => {
@@ -591,6 +601,17 @@ impl Timer {
             sleep.as_mut().reset(due);
         }
     }
+}
+
+/// How much of a message an event gives.
+fn len_of(event: &Event<'_>) -> u32 {
+    let len = match event {
+        Event::Text(text) => text.len(),
+        Event::Binary(payload) => payload.len(),
+        Event::Fragment(fragment) => fragment.payload.len(),
+        _ => 0,
+    };
+    len.try_into().unwrap_or(u32::MAX)
 }
 
 /// Whether `input` is the front part of a message that a buffer holds whole.

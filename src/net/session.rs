@@ -19,6 +19,7 @@ use super::inbox::{Audience, Inbox, Room};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
+use crate::limits::{Bound, InForce};
 use crate::message::Message;
 use crate::outbox::{
     self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, keep_room,
@@ -99,6 +100,15 @@ impl SessionConfig {
     pub const fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.inbox_bytes = bytes;
         self
+    }
+
+    /// The limits in force as a list, those of the outbox too.
+    pub fn in_force(&self) -> InForce {
+        let inbox = [
+            ("inbox_messages", Bound::count(self.inbox_messages)),
+            ("inbox_bytes", Bound::bytes(self.inbox_bytes)),
+        ];
+        InForce::new("SessionConfig", inbox).and(self.outbox.in_force())
     }
 }
 
@@ -503,14 +513,15 @@ impl StreamWake {
 
     /// Begins a poll of the task; whether it was called since the last one began.
     fn begin(&self, task: &Waker) -> bool {
-        let was_called = self.was_called.swap(false, Ordering::AcqRel);
-        // While it was not called, the stream has nothing to tell that another waker would miss.
         let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *known {
             Some(known) => known.clone_from(task),
             None => *known = Some(task.clone()),
         }
-        was_called
+        drop(known);
+        // Last: a call that has found the waker of before holds the lock after it has said so, and
+        // is seen here; one that comes later finds this waker.
+        self.was_called.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -7,23 +7,6 @@
 //! Who calls them owns the transport and the clock. Any order of calls is legal; writing late only
 //! delays.
 //!
-//! # States
-//!
-//! ```text
-//!            close()                      Close received
-//!   Open ───────────────────▶ Closing ───────────────────────▶ Closed
-//!     │                          │                                ▲
-//!     └──────────────────────────┴────────────────────────────────┘
-//!       Close received (answered at once), fault of the peer (a Close says which),
-//!       deadline passed, end of input
-//! ```
-//!
-//! | state | receives | sends data | sends Pongs | when it is entered |
-//! |---|---|---|---|---|
-//! | Open | yes | yes | yes | |
-//! | Closing | yes | no | yes | our Close is put into the output (§7.1.2) |
-//! | Closed | no | no | no | what is in the output is the last (§7.1.3 to §7.1.7) |
-//!
 //! # Writing an adapter
 //!
 //! 1. Call `handle_timeout` once at the start, and again whenever the time that `next_timeout`
@@ -36,6 +19,8 @@
 //!    a server at once, a client when the server has, or after a short wait (§7.1.1). Shut down
 //!    the writing side first and read on to the end, so that the last frame is not destroyed
 //!    by a reset. If [`is_overdue`](Connection::is_overdue), cut it.
+//!
+#![doc = include_str!("states.md")]
 
 mod closed;
 mod config;

@@ -375,6 +375,11 @@ impl Receiver {
                 ProtocolError::UnmaskedByClient
             }),
             HeaderPart::Mask(_) => Ok(()),
+            // §5.5.1: a body begins with a code, which takes two bytes.
+            HeaderPart::Length {
+                opcode: OpCode::Close,
+                payload_len: 1,
+            } => Err(ProtocolError::CloseBodyTooShort),
             HeaderPart::Length { opcode, .. } if opcode.is_control() => Ok(()),
             HeaderPart::Length { payload_len, .. } => {
                 check_limits(config, self.message.as_ref(), is_compressed, payload_len)

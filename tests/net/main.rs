@@ -5,6 +5,8 @@
 
 mod adapter;
 mod cancel;
+#[cfg(feature = "deflate")]
+mod compressed;
 mod deadlines;
 mod dropped;
 mod ending;

@@ -38,6 +38,8 @@ impl Receiver {
             let Inflated { piece, pending, .. } = frame.inflate_payload(inflater, input, room)?;
             // §10.4: checked while inflating, so that a bomb costs what the limit allows.
             if piece.len() > room {
+                // What is wrong before the limit comes first, however the bytes are cut.
+                message.receive_inflated(&piece[..room], false, &mut given_out)?;
                 return Err(ProtocolError::MessageTooLarge);
             }
             let has_ended = frame.remaining == 0 && !pending;
@@ -45,9 +47,12 @@ impl Receiver {
                 && frame.fin
                 && let Some(whole) = message.whole_inflated(piece)
             {
-                let whole = whole?;
-                inflater.finish()?;
-                return Ok(Some(whole));
+                let is_invalid = whole.is_err() && !ends_inside_character(piece);
+                // Text that ends inside a character is wrong only if nothing is missing of it.
+                if !is_invalid {
+                    inflater.finish()?;
+                }
+                return Ok(Some(whole?));
             }
             message.receive_inflated(piece, frame.fin && has_ended, &mut given_out)?;
             if has_ended && frame.fin {
@@ -68,6 +73,11 @@ impl Receiver {
         self.message = Some(message);
         Ok(received)
     }
+}
+
+/// Whether more could make this text valid.
+fn ends_inside_character(text: &[u8]) -> bool {
+    str::from_utf8(text).is_err_and(|error| error.error_len().is_none())
 }
 
 /// How much is unmasked at a time for inflating: little, since it is done anew for what is left

@@ -189,7 +189,7 @@ fn of_a_server() -> wsroom::limits::InForce {
     server.unwrap().in_force()
 }
 
-/// The limits that can be set: name and default.
+/// The settable limits: name and default.
 fn settable() -> BTreeMap<String, &'static str> {
     let rows = rows().filter(|cells| cells[0].contains("::"));
     rows.map(|cells| (cells[0].replace('`', ""), cells[1]))
@@ -208,17 +208,18 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.split(" | ").collect())
 }
 
-/// Every source below `src`, but for the network that is made for tests.
+/// Every source below `src`, but for the network of tests, on which no peer is a stranger.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut folders = vec![root().join("src")];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with("test_util") {
+                continue;
+            }
             if path.is_dir() {
-                if !path.ends_with("test_util") {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 sources.push((path.strip_prefix(root()).unwrap().to_owned(), text));

@@ -273,6 +273,7 @@ mod tests {
         }
     }
 
+    /// M1.
     #[test]
     fn every_length_and_alignment_equals_the_naive_loop_and_touches_nothing_else() {
         let key = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
@@ -313,7 +314,7 @@ mod tests {
         }
     }
 
-    /// §10.3: keys must not repeat or be guessed from one another.
+    /// M2, §10.3: keys must not repeat or be guessed from one another.
     #[test]
     fn random_keys_are_balanced_in_every_bit() {
         let keys: Vec<u32> = (0..10_000)

@@ -7,7 +7,7 @@ use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use libfuzzer_sys::fuzz_target;
 use wsroom::Upgrade;
 use wsroom::deflate::Deflate;
-use wsroom::handshake::{Offer, extension_offers};
+use wsroom::handshake::{HandshakeError, Offer, extension_offers};
 use wsroom_fuzz::head::{deflate, deflate_of};
 
 fuzz_target!(|input: ([u8; 3], &[u8])| {
@@ -18,9 +18,13 @@ fuzz_target!(|input: ([u8; 3], &[u8])| {
     let mut request = offer(Deflate::default()).request().clone();
     request.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, list);
     let server = Upgrade::default().deflate(deflate(settings));
-    let Ok((response, agreed)) = server.accept(&request) else {
-        return assert!(extension_offers(request.headers()).is_err());
+    let can_be_had = settings[1..].iter().all(|bits| (9..=15).contains(bits));
+    let (response, agreed) = match server.accept(&request) {
+        Ok(accepted) => accepted,
+        Err(HandshakeError::WindowBits) => return assert!(!can_be_had),
+        Err(_) => return assert!(extension_offers(request.headers()).is_err()),
     };
+    assert!(can_be_had);
     let answer = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
     assert_eq!(answer.is_some(), agreed.deflate().is_some());
     // A client of ours has no window of 2^8 bytes to offer.

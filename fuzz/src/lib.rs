@@ -6,6 +6,8 @@ pub mod stream;
 
 use arbitrary::Arbitrary;
 use bytes::Buf;
+use wsroom::deflate::DeflateParams;
+use wsroom::frame::MaskKey;
 use wsroom::{Agreed, Config, Connection, Role};
 
 /// How bytes are cut into pieces: by these sizes less one, over and over.
@@ -30,11 +32,43 @@ impl Cuts {
     }
 }
 
+/// The key with which connections mask, and frames that are made for them.
+pub const KEY: MaskKey = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
+
 /// A connection that masks with a key that both runs of a comparison have.
 pub fn connection(role: Role, config: Config) -> Connection {
-    let mut connection = Connection::new(role, Agreed::default(), config);
-    connection.fix_mask_key(wsroom::frame::MaskKey::new([0x37, 0xfa, 0x21, 0x3d]));
+    connection_with(role, Agreed::default(), config)
+}
+
+/// As [`connection`], after a handshake that agreed on this.
+pub fn connection_with(role: Role, agreed: Agreed, config: Config) -> Connection {
+    let mut connection = Connection::new(role, agreed, config);
+    connection.fix_mask_key(KEY);
     connection
+}
+
+/// What a handshake can agree on about compression, if anything: flags, and the windows of server
+/// and client.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Compression([u8; 3]);
+
+impl Compression {
+    pub fn agreed(self) -> Agreed {
+        match self.params() {
+            Some(params) => Agreed::default().with_deflate(params),
+            None => Agreed::default(),
+        }
+    }
+
+    pub fn params(self) -> Option<DeflateParams> {
+        let [flags, server_bits, client_bits] = self.0;
+        (flags & 1 != 0).then_some(DeflateParams {
+            server_no_context_takeover: flags & 2 != 0,
+            client_no_context_takeover: flags & 4 != 0,
+            server_max_window_bits: 8 + server_bits % 8,
+            client_max_window_bits: 8 + client_bits % 8,
+        })
+    }
 }
 
 /// The other end of `role`.

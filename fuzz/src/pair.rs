@@ -1,5 +1,6 @@
 //! Two honest ends, what each said and heard, and a clock.
 
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
@@ -7,10 +8,11 @@ use bytes::{Buf, Bytes};
 use wsroom::frame::OpCode;
 use wsroom::protocol::{Delivery, Fragment, State};
 use wsroom::{
-    CloseCause, CloseCode, CloseFrame, Config, Connection, Event, Message, Role, SendError,
+    CloseCause, CloseCode, CloseFrame, Config, Connection, Event, Message, ProtocolError, Role,
+    SendError,
 };
 
-use crate::{Cuts, connection, written};
+use crate::{Compression, Cuts, connection_with, written};
 
 /// A message, mostly short; a few of 70,000 bytes, so that every form of length occurs.
 #[derive(Arbitrary, Clone, Debug)]
@@ -58,11 +60,31 @@ pub enum Call {
     Wait {
         milliseconds: u16,
     },
+    /// This end does not read for a while.
+    Pause,
+    /// From the next message on, it takes whole messages or fragments.
+    Deliver {
+        fragments: bool,
+    },
+    /// Its transport is gone.
+    Lose,
     /// The other end reads some of what this one has to write.
     Write {
         count: u16,
         cuts: Cuts,
     },
+}
+
+/// What both ends are set up with.
+#[derive(Arbitrary, Debug)]
+pub struct Setup {
+    compression: Compression,
+    level: u8,
+    threshold: u8,
+    /// How much of what was sent is kept for the next message to refer to.
+    history: u16,
+    /// Which end takes messages in fragments.
+    fragments: [bool; 2],
 }
 
 /// What is compared: messages, and Pings of the application, in their order.
@@ -79,6 +101,8 @@ struct End {
     /// A message in fragments that is not finished, said and heard.
     saying: (bool, Vec<u8>),
     hearing: (bool, Vec<u8>),
+    /// Whether its transport is gone.
+    is_lost: bool,
 }
 
 /// A client and a server.
@@ -88,16 +112,24 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Two ends; `fragments` says which of them take messages in fragments.
-    pub fn new(fragments: [bool; 2]) -> Self {
+    /// Two ends that have just opened.
+    pub fn new(setup: &Setup) -> Self {
         let config = Config::default()
             .ping_interval(Duration::from_secs(5))
             .pong_timeout(Duration::from_secs(7))
             .idle_timeout(Duration::from_secs(9))
-            .close_timeout(Duration::from_secs(3));
-        let roles = [(Role::Client, fragments[0]), (Role::Server, fragments[1])];
+            .close_timeout(Duration::from_secs(3))
+            .compression_level(setup.level)
+            .compression_threshold(setup.threshold.into())
+            .compression_history(setup.history.into());
+        let end = |role, fragments| {
+            let mut connection = connection_with(role, setup.compression.agreed(), config);
+            set_delivery(&mut connection, fragments);
+            End::new(connection)
+        };
+        let [client, server] = setup.fragments;
         Self {
-            ends: roles.map(|(role, fragments)| End::new(role, fragments, config)),
+            ends: [end(Role::Client, client), end(Role::Server, server)],
             now: Instant::now(),
         }
     }
@@ -117,8 +149,11 @@ impl Pair {
             }
             Call::Write { count, cuts } => {
                 let count = usize::from(*count).min(end.connection.output_len());
-                peer.read(&end.connection.output().copy_to_bytes(count), *cuts);
+                peer.read(&end.write(count), *cuts);
             }
+            Call::Pause => end.connection.pause_deadlines(),
+            Call::Deliver { fragments } => set_delivery(&mut end.connection, *fragments),
+            Call::Lose => end.lose(),
             _ => {
                 let before = (end.connection.output_len(), end.connection.state());
                 if end.say(call).is_err() {
@@ -132,7 +167,7 @@ impl Pair {
     /// Delivers everything, closes what is open, and compares what was said and heard.
     pub fn finish(mut self, cuts: Cuts) {
         self.deliver_all(cuts);
-        let undisturbed = self.ends.iter().all(|end| !end.timed_out());
+        let undisturbed = self.ends.iter().all(|end| !end.is_disturbed());
         let open = self
             .ends
             .iter()
@@ -146,10 +181,10 @@ impl Pair {
             self.deliver_all(cuts);
         }
         let [client, server] = &mut self.ends;
-        let overdue = [&*client, &*server].map(|end| end.connection.is_overdue());
-        for (end, cut) in [(client, overdue[1]), (server, overdue[0])] {
-            if cut {
-                end.connection.receive_eof();
+        let gone = [&*client, &*server].map(|end| end.is_gone());
+        for (end, peer_is_gone) in [(client, gone[1]), (server, gone[0])] {
+            if peer_is_gone {
+                end.lose();
             }
         }
         let [client, server] = &self.ends;
@@ -184,17 +219,14 @@ impl Pair {
 }
 
 impl End {
-    fn new(role: Role, fragments: bool, config: Config) -> Self {
-        let mut connection = connection(role, config);
-        if fragments {
-            connection.set_delivery(Delivery::Fragments);
-        }
+    fn new(connection: Connection) -> Self {
         Self {
             connection,
             said: Vec::new(),
             heard: Vec::new(),
             saying: Default::default(),
             hearing: Default::default(),
+            is_lost: false,
         }
     }
 
@@ -241,29 +273,57 @@ impl End {
                     .map(|(code, reason)| CloseFrame::new(CloseCode::new(*code), reason.as_str()));
                 self.connection.close(frame)?;
             }
-            Call::Wait { .. } | Call::Write { .. } => {}
+            _ => unreachable!("it says nothing"),
         }
         Ok(())
     }
 
+    /// Takes the first `count` bytes of the output, which lie in its slices too.
+    fn write(&mut self, count: usize) -> Bytes {
+        let output = self.connection.output();
+        let mut slices = [IoSlice::new(&[]); 8];
+        let used = output.chunks_vectored(&mut slices);
+        let gathered: Vec<u8> = slices[..used].iter().flat_map(|it| it.to_vec()).collect();
+        let written = output.copy_to_bytes(count);
+        let len = count.min(gathered.len());
+        assert!(gathered[..len] == written[..len], "the same, in slices");
+        written
+    }
+
+    /// Reads as an adapter does: what is missing of a large message, straight into it.
     fn read(&mut self, bytes: &[u8], cuts: Cuts) {
         for mut piece in cuts.cut(bytes) {
             let mut input = &mut piece[..];
-            while let Some(event) = self.connection.receive(&mut input).expect("an honest peer") {
-                let said = match event {
-                    Event::Text(text) => Some(Said::Message(text.into())),
-                    Event::Binary(payload) => Some(Said::Message(payload.into())),
-                    Event::Fragment(piece) => {
-                        assemble(&mut self.hearing, &piece).map(Said::Message)
-                    }
-                    Event::Ping(payload) if payload.len() != 8 => {
-                        Some(Said::Ping(payload.to_vec()))
-                    }
-                    _ => None,
+            loop {
+                let waiting = self.connection.output_len();
+                let direct = self.connection.direct_buffer();
+                let event = if direct.is_empty() {
+                    self.connection.receive(&mut input)
+                } else {
+                    let (read, rest) = input.split_at_mut(direct.len().min(input.len()));
+                    direct[..read.len()].copy_from_slice(read);
+                    input = rest;
+                    self.connection.receive_direct(read.len())
                 };
-                self.heard.extend(said);
+                hear(&mut self.heard, &mut self.hearing, event);
+                let answered = self.connection.output_len().saturating_sub(waiting);
+                assert!(answered <= 131, "one answer at most");
+                if input.is_empty() {
+                    break;
+                }
             }
         }
+    }
+
+    fn lose(&mut self) {
+        let is_open = !self.connection.is_closed();
+        self.connection.receive_eof();
+        assert!(self.connection.is_closed());
+        assert!(
+            !is_open || self.connection.output_len() == 0,
+            "nobody reads it"
+        );
+        self.is_lost = true;
     }
 
     /// Does what is due. A few calls are enough: nobody is to call without end.
@@ -277,14 +337,42 @@ impl End {
         panic!("a timeout is due for ever");
     }
 
-    fn timed_out(&self) -> bool {
+    fn is_disturbed(&self) -> bool {
         let cause = self.connection.close_info().map(|info| info.cause);
-        self.connection.is_overdue()
+        self.is_gone()
             || matches!(
                 cause,
                 Some(CloseCause::PongTimeout | CloseCause::IdleTimeout)
             )
     }
+
+    /// Whether its transport was lost or cut, which its peer sees.
+    fn is_gone(&self) -> bool {
+        self.is_lost || self.connection.is_overdue()
+    }
+}
+
+fn set_delivery(connection: &mut Connection, fragments: bool) {
+    connection.set_delivery(if fragments {
+        Delivery::Fragments
+    } else {
+        Delivery::Messages
+    });
+}
+
+/// Notes an event at one end.
+fn hear(
+    heard: &mut Vec<Said>,
+    hearing: &mut (bool, Vec<u8>),
+    event: Result<Option<Event<'_>>, ProtocolError>,
+) {
+    heard.extend(match event.expect("an honest peer") {
+        Some(Event::Text(text)) => Some(Said::Message(text.into())),
+        Some(Event::Binary(payload)) => Some(Said::Message(payload.into())),
+        Some(Event::Fragment(piece)) => assemble(hearing, &piece).map(Said::Message),
+        Some(Event::Ping(payload)) if payload.len() != 8 => Some(Said::Ping(payload.to_vec())),
+        _ => None,
+    });
 }
 
 /// Adds a fragment to `begun`, and gives the message if it is the last one.

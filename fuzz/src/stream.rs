@@ -1,23 +1,25 @@
 //! Streams of bytes that are frames, or nearly, and what a connection makes of them.
 
 use arbitrary::{Arbitrary, Unstructured};
+use wsroom::deflate::DeflateParams;
 use wsroom::frame::{FrameHeader, MaskKey, OpCode};
 use wsroom::protocol::Delivery;
-use wsroom::{Config, Connection, Event, ProtocolError, Role};
+use wsroom::{Agreed, Config, Connection, Event, ProtocolError, Role};
 
-use crate::{Cuts, connection};
+use crate::{Cuts, connection_with};
 
 /// What one end reads, and how.
 ///
 /// The first byte of an input is a set of flags: 1 for a server, 2 for delivery in fragments, 4
-/// for small limits, 8 for a stream that is made from a list of frames. Four bytes say how the
-/// stream is cut. Without flag 8 the rest is the stream itself, so that a seed can be written by
+/// for small limits, 8 for a stream that is made from a list of frames, 16 for compression, and 32
+/// for messages that may refer to those before them. Four bytes say how the stream is cut. Without flag 8 the rest is the stream itself, so that a seed can be written by
 /// hand.
 #[derive(Debug)]
 pub struct Stream {
     pub role: Role,
     pub delivery: Delivery,
     pub config: Config,
+    pub agreed: Agreed,
     pub cuts: Cuts,
     pub bytes: Vec<u8>,
 }
@@ -47,6 +49,16 @@ impl<'a> Arbitrary<'a> for Stream {
             } else {
                 small
             },
+            agreed: if flags & 16 == 0 {
+                Agreed::default()
+            } else {
+                Agreed::default().with_deflate(DeflateParams {
+                    server_no_context_takeover: flags & 32 == 0,
+                    client_no_context_takeover: flags & 32 == 0,
+                    server_max_window_bits: 15,
+                    client_max_window_bits: 15,
+                })
+            },
             cuts,
             bytes,
         })
@@ -65,6 +77,12 @@ enum Item<'a> {
     },
     Continuation {
         fin: bool,
+        payload: &'a [u8],
+    },
+    /// A message, or its first frame, in blocks that are stored as they are.
+    Compressed {
+        fin: bool,
+        text: bool,
         payload: &'a [u8],
     },
     Ping {
@@ -125,23 +143,40 @@ impl Item<'_> {
                 bytes.extend_from_slice(payload);
                 return;
             }
+            Self::Compressed { fin, text, payload } => {
+                let opcode = if text { OpCode::Text } else { OpCode::Binary };
+                let len = payload.len() as u16;
+                let head = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes()].concat();
+                let end: &[u8] = if fin { &[0] } else { &[] };
+                let start = bytes.len();
+                frame(opcode, fin, masked, &[&head, payload, end].concat(), bytes);
+                bytes[start] |= 0x40;
+                return;
+            }
             Self::Raw { bytes: raw } => return bytes.extend_from_slice(raw),
         };
-        let mask = masked.then_some(MaskKey::new([0x80, 0x41, 0x02, 0xf0]));
-        let payload_len = payload.len() as u64;
-        let header = FrameHeader {
-            fin,
-            rsv1: false,
-            opcode,
-            mask,
-            payload_len,
-        };
-        bytes.extend_from_slice(header.encode().as_slice());
-        let start = bytes.len();
-        bytes.extend(payload);
-        mask.unwrap_or_default().apply(&mut bytes[start..]);
+        frame(opcode, fin, masked, &payload, bytes);
     }
 }
+
+fn frame(opcode: OpCode, fin: bool, masked: bool, payload: &[u8], bytes: &mut Vec<u8>) {
+    let mask = masked.then_some(MaskKey::new([0x80, 0x41, 0x02, 0xf0]));
+    let payload_len = payload.len() as u64;
+    let header = FrameHeader {
+        fin,
+        rsv1: false,
+        opcode,
+        mask,
+        payload_len,
+    };
+    bytes.extend_from_slice(header.encode().as_slice());
+    let start = bytes.len();
+    bytes.extend(payload);
+    mask.unwrap_or_default().apply(&mut bytes[start..]);
+}
+
+/// The Pongs that are kept, the newest, and a Close.
+const MAX_ANSWERS: usize = (64 << 10) + 2 * 131;
 
 /// An event that outlives its input: opcode, whether it is the last of its message, payload.
 pub type Heard = (OpCode, bool, Vec<u8>);
@@ -156,7 +191,7 @@ pub struct Outcome {
 impl Stream {
     /// Has a new connection read the stream in these pieces.
     pub fn read(&self, pieces: Vec<Vec<u8>>) -> Outcome {
-        let mut connection = connection(self.role, self.config);
+        let mut connection = connection_with(self.role, self.agreed.clone(), self.config);
         connection.set_delivery(self.delivery);
         let (mut heard, mut error) = (Vec::new(), None);
         for mut piece in pieces {
@@ -171,10 +206,19 @@ impl Stream {
                 }
             }
             assert!(input.is_empty(), "all input is used");
+            assert!(
+                connection.output_len() <= MAX_ANSWERS,
+                "of many Pings, the newest"
+            );
         }
-        // Text that is invalid is found sooner in smaller pieces: how much of it was given out
-        // before is not promised.
-        if error == Some(ProtocolError::InvalidUtf8) {
+        // What is wrong with a message is found sooner in smaller pieces: how much of it was given
+        // out before is not promised.
+        let in_content = [
+            ProtocolError::InvalidUtf8,
+            ProtocolError::InvalidDeflate,
+            ProtocolError::MessageTooLarge,
+        ];
+        if error.is_some_and(|error| in_content.contains(&error)) {
             heard.pop_if(|(_, fin, _)| !*fin);
         }
         Outcome {

@@ -18,6 +18,8 @@ mod off;
 mod params;
 #[cfg(feature = "deflate")]
 mod pool;
+#[cfg(feature = "deflate")]
+mod ring;
 
 #[cfg(feature = "deflate")]
 pub(crate) use codec::{Deflater, Inflater, Variants};

@@ -9,8 +9,8 @@ use std::ops::{Deref, DerefMut};
 
 use zlib_rs::{Deflate, Inflate};
 
-use super::codec::Ring;
 use super::context::Mark;
+use super::ring::Ring;
 
 /// A state for inflating, and 32 KiB for what comes out of it.
 pub(super) struct InflateState {

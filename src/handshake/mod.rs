@@ -220,10 +220,15 @@ impl Upgrade {
     /// [`allow_origins`](Self::allow_origins). Not set by default.
     ///
     /// The host is that of the request. A proxy in front of the server must pass Host on. The
-    /// scheme isn't compared, except that it gives the port where that is left out.
+    /// scheme isn't compared, except that it gives the port where that is left out. A name that an
+    /// attacker lets point at a server in a private network is the same in both headers, so such a
+    /// server should list its origins and not set this.
     #[must_use]
     pub fn same_origin(mut self) -> Self {
-        self.set().same_origin = true;
+        // Settings that are shared are not copied for nothing.
+        if !self.settings.same_origin {
+            self.set().same_origin = true;
+        }
         self
     }
 

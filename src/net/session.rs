@@ -33,7 +33,9 @@ use crate::protocol::{CloseInfo, Event, State};
 /// is busy holds up neither Pongs nor what others send: messages that come meanwhile wait in an
 /// inbox, and when that is full, the peer waits.
 ///
-/// Dropping a session closes the connection, with code 1000, or 1011 if the thread panics.
+/// Dropping a session closes the connection, with code 1000, or 1011 if the thread panics. Once it
+/// was told to close, what the peer still sends is taken as long as there is room in the inbox: from
+/// the first message on for which there is none, the rest is dropped.
 ///
 /// # Examples
 ///
@@ -144,6 +146,7 @@ impl Session {
             wake: Arc::new(StreamWake::new()),
             batch: VecDeque::new(),
             incoming: VecDeque::new(),
+            has_dropped: false,
             marks: VecDeque::new(),
         });
         Self {
@@ -304,6 +307,8 @@ struct SessionTask<S> {
     batch: VecDeque<Outgoing>,
     /// Messages that came and are not in the inbox yet; empty between polls.
     incoming: VecDeque<Message>,
+    /// A message was dropped for want of room, and so are all after it.
+    has_dropped: bool,
     /// After how many bytes written how many messages of the outbox are written.
     marks: VecDeque<(u64, u64)>,
 }
@@ -434,7 +439,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             // Who has closed has no more need of messages, if there is no room for them.
             Poll::Pending => Room::None,
         };
+        if self.has_dropped {
+            room = Room::None;
+        }
         let incoming = &mut self.incoming;
+        let has_dropped = &mut self.has_dropped;
         let received = self.driver.poll_whole(cx, |event| {
             let message: Message = match event {
                 Event::Text(text) => text.into(),
@@ -447,6 +456,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
                     incoming.reserve_exact(1);
                 }
                 incoming.push_back(message);
+            } else {
+                *has_dropped = true;
             }
             match room {
                 Room::Some { .. } => ControlFlow::Continue(()),

@@ -158,9 +158,11 @@ impl Config {
     }
 
     /// How hard messages are compressed where permessage-deflate was agreed on, from 1, the
-    /// fastest, to 9: 6, as zlib does. With context takeover, 3 takes half the time of 6 or less
-    /// for a fifth more bytes; without, they differ for long messages only. 1 does without
-    /// Huffman codes of its own, which makes it several times as fast, and a third less good.
+    /// fastest, to 9: 6. The levels are those of zlib-rs: its 6 is 2 % less thorough than the 6 of
+    /// zlib in C, and its 7 as thorough, for up to three quarters more time. With context
+    /// takeover, 3 takes less than half the time of 6 for long messages, which become a twentieth
+    /// longer; without, all from 2 on differ for long messages only. 1 does without Huffman codes
+    /// of its own, which makes it several times as fast, and a third less good.
     #[must_use]
     pub const fn compression_level(mut self, level: u8) -> Self {
         self.compression_level = match level {

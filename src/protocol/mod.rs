@@ -7,36 +7,20 @@
 //! Who calls them owns the transport and the clock. Any order of calls is legal; writing late only
 //! delays.
 //!
-//! # States
-//!
-//! ```text
-//!            close()                      Close received
-//!   Open ───────────────────▶ Closing ───────────────────────▶ Closed
-//!     │                          │                                ▲
-//!     └──────────────────────────┴────────────────────────────────┘
-//!       Close received (answered at once), fault of the peer (a Close says which),
-//!       deadline passed, end of input
-//! ```
-//!
-//! | state | receives | sends data | sends Pongs | when it is entered |
-//! |---|---|---|---|---|
-//! | Open | yes | yes | yes | |
-//! | Closing | yes | no | yes | our Close is put into the output (§7.1.2) |
-//! | Closed | no | no | no | what is in the output is the last (§7.1.3 to §7.1.7) |
-//!
 //! # Writing an adapter
 //!
 //! 1. Call `handle_timeout` once at the start, and again whenever the time that `next_timeout`
 //!    gives has come; ask for it anew before each wait.
 //! 2. Read into any buffer and pass what was read to `receive` until it gives `None`. Before the
 //!    next read, ask for the [`direct_buffer`](Connection::direct_buffer): unless it is empty,
-//!    read into it and call `receive_direct`, which saves large messages a copy (64 KiB are
-//!    received in two thirds of the time).
+//!    read into it and call `receive_direct`, which saves large messages a copy.
 //! 3. Write `output` before waiting, and after an event that was answered.
 //! 4. Once [`is_closed`](Connection::is_closed): write what is left, then close the transport:
 //!    a server at once, a client when the server has, or after a short wait (§7.1.1). Shut down
 //!    the writing side first and read on to the end, so that the last frame is not destroyed
 //!    by a reset. If [`is_overdue`](Connection::is_overdue), cut it.
+//!
+#![doc = include_str!("states.md")]
 
 mod closed;
 mod config;

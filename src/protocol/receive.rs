@@ -3,15 +3,20 @@
 //! A frame that lies whole in the input is never copied. What comes in pieces is assembled here:
 //! the header in `head`, the payload of a control frame in `control`, a message in `message`.
 
+mod assembly;
+mod compressed;
+mod frame;
+
 use bytes::BytesMut;
 
+use self::assembly::{Assembly, Kind};
+use self::frame::{Frame, ShortHeader, split_front, unmask};
 use super::config::Config;
 use super::event::{Event, Fragment, Payload, Text};
-use crate::buffer::{self, Gathered};
-use crate::deflate::{Inflated, Inflater, InvalidDeflate};
+use crate::deflate::Inflater;
 use crate::error::ProtocolError;
-use crate::frame::{FrameHeader, HeaderPart, MaskKey, OpCode};
-use crate::utf8::{Utf8Buffer, Utf8Bytes, Utf8Error, Utf8Validator, unmask_text};
+use crate::frame::{FrameHeader, HeaderPart, OpCode};
+use crate::utf8::{Utf8Error, unmask_text};
 
 /// In which form messages come out of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,48 +73,6 @@ const FINAL_BINARY: u8 = 0x82;
 /// The first byte of a frame that goes on with a message.
 const CONTINUATION: u8 = 0x00;
 const FINAL_CONTINUATION: u8 = 0x80;
-
-/// A header that lies whole in the input and says what most headers say: not a length of more than
-/// 65535, and nothing that is wrong with its length or its mask.
-struct ShortHeader {
-    first: u8,
-    /// How long it is itself.
-    len: usize,
-    key: Option<MaskKey>,
-    payload_len: usize,
-}
-
-/// The part of a frame that has not come yet.
-struct Frame {
-    fin: bool,
-    opcode: OpCode,
-    /// Whether it carries a part of a compressed message.
-    is_compressed: bool,
-    /// The key as it is to be applied to the next byte.
-    mask: Option<MaskKey>,
-    remaining: u64,
-}
-
-struct Assembly {
-    kind: Kind,
-    frames: u32,
-    /// The lengths of its frames, the one that is coming included.
-    len: u64,
-    is_compressed: bool,
-    /// How long it is so far, if it is compressed.
-    inflated: usize,
-}
-
-enum Kind {
-    Text(Utf8Buffer),
-    Binary(Gathered),
-    /// Handed out as it comes.
-    Fragments {
-        opcode: OpCode,
-        /// Only text is validated.
-        utf8: Option<Utf8Validator>,
-    },
-}
 
 impl Receiver {
     pub(super) fn new(masked: bool, config: &Config, inflater: Option<Box<Inflater>>) -> Self {
@@ -412,6 +375,11 @@ impl Receiver {
                 ProtocolError::UnmaskedByClient
             }),
             HeaderPart::Mask(_) => Ok(()),
+            // §5.5.1: a body begins with a code, which takes two bytes.
+            HeaderPart::Length {
+                opcode: OpCode::Close,
+                payload_len: 1,
+            } => Err(ProtocolError::CloseBodyTooShort),
             HeaderPart::Length { opcode, .. } if opcode.is_control() => Ok(()),
             HeaderPart::Length { payload_len, .. } => {
                 check_limits(config, self.message.as_ref(), is_compressed, payload_len)
@@ -445,61 +413,6 @@ impl Receiver {
         let payload = Payload::Owned(std::mem::take(&mut self.control).freeze());
         let opcode = self.frame.take()?.opcode;
         Some(Received::Control(Control { opcode, payload }))
-    }
-
-    /// Takes what there is of a frame of a compressed message, and keeps the frame if there is not
-    /// all of it.
-    ///
-    /// Input is used only when all that comes of it was given out, so that nothing waits in here
-    /// when the input is used up.
-    #[inline(never)]
-    fn receive_compressed<'a>(
-        &mut self,
-        config: &Config,
-        input: &mut &mut [u8],
-    ) -> Result<Option<Received<'a>>, ProtocolError> {
-        let (Some(inflater), Some(mut frame)) = (&mut self.inflater, self.frame.take()) else {
-            return Ok(None);
-        };
-        let mut message = match self.message.take() {
-            Some(message) => message,
-            None => Assembly::new(&frame, self.delivery),
-        };
-        let mut given_out = BytesMut::new();
-        loop {
-            let room = config.max_message_size - message.inflated;
-            let Inflated { piece, pending, .. } = frame.inflate_payload(inflater, input, room)?;
-            // §10.4: checked while inflating, so that a bomb costs what the limit allows.
-            if piece.len() > room {
-                return Err(ProtocolError::MessageTooLarge);
-            }
-            let has_ended = frame.remaining == 0 && !pending;
-            if has_ended
-                && frame.fin
-                && let Some(whole) = message.whole_inflated(piece)
-            {
-                let whole = whole?;
-                inflater.finish()?;
-                return Ok(Some(whole));
-            }
-            message.receive_inflated(piece, frame.fin && has_ended, &mut given_out)?;
-            if has_ended && frame.fin {
-                inflater.finish()?;
-                return message.finish_inflated(given_out).map(Some);
-            }
-            if has_ended {
-                break;
-            }
-            let has_more = frame.remaining > 0 && !input.is_empty();
-            if has_more && given_out.is_empty() || !has_more && pending {
-                continue;
-            }
-            self.frame = Some(frame);
-            break;
-        }
-        let received = message.give_out(given_out, false);
-        self.message = Some(message);
-        Ok(received)
     }
 
     /// Takes what there is of a frame of a message that is not compressed.
@@ -588,314 +501,9 @@ impl Receiver {
     }
 }
 
-impl ShortHeader {
-    #[inline(always)]
-    fn parse(input: &[u8], mask_bit: u8) -> Option<Self> {
-        let &[first, second] = input.first_chunk()?;
-        let (payload_len, mut len) = match second ^ mask_bit {
-            payload_len @ 0..=125 => (usize::from(payload_len), 2),
-            126 => {
-                let &[_, _, high, low] = input.first_chunk()?;
-                match u16::from_be_bytes([high, low]) {
-                    // §5.2: not the shortest form.
-                    ..=125 => return None,
-                    payload_len => (usize::from(payload_len), 4),
-                }
-            }
-            _ => return None,
-        };
-        let mut key = None;
-        if mask_bit != 0 {
-            key = Some(MaskKey::new(*input.get(len..)?.first_chunk()?));
-            len += 4;
-        }
-        Some(Self {
-            first,
-            len,
-            key,
-            payload_len,
-        })
-    }
-
-    /// Takes the frame off the front of `input`, if it lies whole there, and gives its payload.
-    #[inline(always)]
-    fn take_payload<'a>(&self, input: &mut &'a mut [u8]) -> Option<&'a mut [u8]> {
-        if input.len() < self.len + self.payload_len {
-            return None;
-        }
-        let frame = split_front(input, self.len + self.payload_len);
-        Some(frame.split_at_mut(self.len).1)
-    }
-}
-
 /// Reading straight into the message is worth a read of its own if as much is missing of a frame,
 /// and half as much of the message has come.
 const DIRECT: usize = 16 << 10;
-
-/// How much is copied into a message before it is unmasked there, while it is in the cache.
-const BLOCK: usize = 16 << 10;
-
-impl Frame {
-    /// Takes as much of the payload as there is off the front of `input`, and unmasks it.
-    fn take_payload<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a [u8] {
-        let (piece, key) = self.take_masked(input);
-        unmask(piece, key);
-        piece
-    }
-
-    /// Takes as much of the payload as there is off the front of `input`, with its key.
-    fn take_masked<'a>(&mut self, input: &mut &'a mut [u8]) -> (&'a mut [u8], Option<MaskKey>) {
-        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
-        (split_front(input, len), self.pass(len))
-    }
-
-    /// Notes that `count` bytes more of the payload have come; gives their key.
-    const fn pass(&mut self, count: usize) -> Option<MaskKey> {
-        let key = self.mask;
-        if let Some(key) = key {
-            self.mask = Some(key.after(count));
-        }
-        self.remaining -= count as u64;
-        key
-    }
-
-    /// Whether this is a whole message, and lies whole in `input`.
-    const fn is_message_in(&self, input: &[u8]) -> bool {
-        self.fin && self.remaining <= input.len() as u64
-    }
-
-    /// Whether nothing is missing of it, nor of its message.
-    const fn is_end_of_message(&self) -> bool {
-        self.fin && self.remaining == 0
-    }
-
-    /// Unmasks as much of the payload as makes one piece, inflates it, and takes it off the front
-    /// of `input`.
-    fn inflate_payload<'a>(
-        &mut self,
-        inflater: &'a mut Inflater,
-        input: &mut &mut [u8],
-        room: usize,
-    ) -> Result<Inflated<'a>, InvalidDeflate> {
-        let len = usize::try_from(self.remaining).map_or(input.len(), |len| len.min(input.len()));
-        let len = len.min(UNMASKED);
-        let chunk = &mut input[..len];
-        if let Some(key) = self.mask {
-            key.apply(chunk);
-        }
-        let inflated = inflater.inflate(chunk, room)?;
-        let used = inflated.used;
-        if let Some(key) = self.mask {
-            // What was not used lies as it came, for it comes again.
-            let key = key.after(used);
-            key.apply(&mut chunk[used..]);
-            self.mask = Some(key);
-        }
-        split_front(input, used);
-        self.remaining -= used as u64;
-        Ok(inflated)
-    }
-}
-
-/// How much is unmasked at a time for inflating: little, since it is done anew for what is left
-/// when a piece is full.
-const UNMASKED: usize = 4 << 10;
-
-impl Assembly {
-    /// Begins a message with its first frame, of which nothing was taken.
-    fn new(frame: &Frame, delivery: Delivery) -> Self {
-        Self {
-            kind: Kind::new(delivery, frame.opcode),
-            frames: 1,
-            len: frame.remaining,
-            is_compressed: frame.is_compressed,
-            inflated: 0,
-        }
-    }
-
-    /// Takes what there is of a frame; gives it out if the message is taken in fragments.
-    fn receive<'a>(
-        &mut self,
-        frame: &mut Frame,
-        input: &mut &'a mut [u8],
-    ) -> Result<Option<Received<'a>>, ProtocolError> {
-        match &mut self.kind {
-            Kind::Text(_) | Kind::Binary(_) => {
-                let (piece, key) = frame.take_masked(input);
-                self.gather(piece, key)?;
-                Ok(None)
-            }
-            Kind::Fragments { opcode, utf8 } => {
-                let piece = frame.take_payload(input);
-                let complete = frame.is_end_of_message();
-                if let Some(utf8) = utf8 {
-                    utf8.receive(piece)?;
-                    if complete {
-                        utf8.finish()?;
-                    }
-                }
-                if piece.is_empty() {
-                    return Ok(None);
-                }
-                Ok(Some(Received::Fragment(Fragment {
-                    opcode: std::mem::replace(opcode, OpCode::Continuation),
-                    fin: complete,
-                    payload: Payload::Borrowed(piece),
-                })))
-            }
-        }
-    }
-
-    /// Begins the next frame.
-    #[inline]
-    const fn begin_next(&mut self, payload_len: u64) {
-        self.frames += 1;
-        self.len = self.len.saturating_add(payload_len);
-    }
-
-    /// Whether it is assembled from payloads as they come.
-    const fn is_assembled(&self) -> bool {
-        !self.is_compressed && !matches!(self.kind, Kind::Fragments { .. })
-    }
-
-    fn gather_and_validate(
-        &mut self,
-        piece: &[u8],
-        key: Option<MaskKey>,
-    ) -> Result<(), ProtocolError> {
-        self.gather(piece, key)?;
-        if let Kind::Text(text) = &mut self.kind {
-            text.validate()?;
-        }
-        Ok(())
-    }
-
-    /// Adds a piece to a message that is assembled.
-    #[inline]
-    fn gather(&mut self, piece: &[u8], mut key: Option<MaskKey>) -> Result<(), Utf8Error> {
-        let announced = usize::try_from(self.len).unwrap_or(usize::MAX);
-        for block in piece.chunks(BLOCK) {
-            match &mut self.kind {
-                Kind::Text(text) => text.extend(block, key, announced)?,
-                Kind::Binary(bytes) => unmask(bytes.extend(block, announced), key),
-                Kind::Fragments { .. } => {}
-            }
-            key = key.map(|key| key.after(block.len()));
-        }
-        Ok(())
-    }
-
-    /// Takes the next piece of a compressed message; adds it to `given_out` if the message is taken
-    /// in fragments.
-    fn receive_inflated(
-        &mut self,
-        piece: &[u8],
-        is_last: bool,
-        given_out: &mut BytesMut,
-    ) -> Result<(), ProtocolError> {
-        self.inflated += piece.len();
-        // Nothing announces the length of what is not the last.
-        let announced = if is_last { self.inflated } else { usize::MAX };
-        match &mut self.kind {
-            Kind::Text(text) => {
-                text.extend(piece, None, announced)?;
-                text.validate()?;
-            }
-            Kind::Binary(bytes) => {
-                bytes.extend(piece, announced);
-            }
-            Kind::Fragments { utf8, .. } => {
-                if let Some(utf8) = utf8 {
-                    utf8.receive(piece)?;
-                }
-                given_out.extend_from_slice(piece);
-            }
-        }
-        Ok(())
-    }
-
-    /// A copy of a compressed message that was inflated to one piece, unless it is taken in
-    /// fragments.
-    fn whole_inflated<'a>(&self, piece: &[u8]) -> Option<Result<Received<'a>, Utf8Error>> {
-        if self.inflated > 0 {
-            return None;
-        }
-        match self.kind {
-            Kind::Text(_) => Some(match simdutf8::basic::from_utf8(piece) {
-                Ok(text) => Ok(Received::Text(Text::Owned(Utf8Bytes::copy(text)))),
-                Err(_) => Err(Utf8Error),
-            }),
-            Kind::Binary(_) => Some(Ok(Received::Binary(Payload::Owned(buffer::copy(piece))))),
-            Kind::Fragments { .. } => None,
-        }
-    }
-
-    /// Ends a compressed message, of which `last` was not given out.
-    fn finish_inflated<'a>(mut self, last: BytesMut) -> Result<Received<'a>, ProtocolError> {
-        if let Kind::Fragments {
-            utf8: Some(utf8), ..
-        } = &self.kind
-        {
-            utf8.finish()?;
-        }
-        match self.give_out(last, true) {
-            Some(fragment) => Ok(fragment),
-            None => self.finish(),
-        }
-    }
-
-    /// The next fragment, if there is anything in it.
-    fn give_out<'a>(&mut self, bytes: BytesMut, fin: bool) -> Option<Received<'a>> {
-        match &mut self.kind {
-            Kind::Fragments { opcode, .. } if !bytes.is_empty() => {
-                Some(Received::Fragment(Fragment {
-                    opcode: std::mem::replace(opcode, OpCode::Continuation),
-                    fin,
-                    payload: Payload::Owned(bytes.freeze()),
-                }))
-            }
-            _ => None,
-        }
-    }
-
-    fn finish<'a>(self) -> Result<Received<'a>, ProtocolError> {
-        Ok(match self.kind {
-            Kind::Text(text) => Received::Text(Text::Owned(text.finish()?)),
-            Kind::Binary(bytes) => Received::Binary(Payload::Owned(bytes.finish())),
-            // The last piece is empty, but that it is the last is to be told.
-            Kind::Fragments { opcode, .. } => Received::Fragment(Fragment {
-                opcode,
-                fin: true,
-                payload: Payload::Borrowed(&[]),
-            }),
-        })
-    }
-}
-
-impl Kind {
-    fn new(delivery: Delivery, opcode: OpCode) -> Self {
-        match (delivery, opcode) {
-            (Delivery::Fragments, opcode) => Self::Fragments {
-                opcode,
-                utf8: (opcode == OpCode::Text).then(Utf8Validator::default),
-            },
-            (Delivery::Messages, OpCode::Text) => Self::Text(Utf8Buffer::default()),
-            (Delivery::Messages, _) => Self::Binary(Gathered::default()),
-        }
-    }
-}
-
-impl From<Utf8Error> for ProtocolError {
-    fn from(_: Utf8Error) -> Self {
-        Self::InvalidUtf8
-    }
-}
-
-impl From<InvalidDeflate> for ProtocolError {
-    fn from(_: InvalidDeflate) -> Self {
-        Self::InvalidDeflate
-    }
-}
 
 /// §10.4: limits are checked before anything is kept of what they limit.
 #[inline]
@@ -925,13 +533,6 @@ const fn check_limits(
     Ok(())
 }
 
-#[inline]
-fn unmask(payload: &mut [u8], key: Option<MaskKey>) {
-    if let Some(key) = key {
-        key.apply(payload);
-    }
-}
-
 /// §5.6: a message in one frame that lies whole in the input.
 fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, ProtocolError> {
     if opcode == OpCode::Binary {
@@ -939,12 +540,4 @@ fn whole_message(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, Protoco
     }
     let text = simdutf8::basic::from_utf8(payload).map_err(|_| Utf8Error)?;
     Ok(Received::Text(Text::Borrowed(text)))
-}
-
-/// Splits the first `len` bytes off `input`.
-#[inline]
-fn split_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
-    let (front, rest) = std::mem::take(input).split_at_mut(len);
-    *input = rest;
-    front
 }

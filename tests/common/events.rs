@@ -1,5 +1,7 @@
 //! Feeds a connection, and keeps its events beyond their input so that they can be compared.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::time::Instant;
 
 use wsroom::frame::OpCode;

@@ -10,11 +10,14 @@
 //! one connection is inflated and compared. Level 6 and level 1 compress messages of any length;
 //! `default` leaves level and threshold to each contestant:
 //!
-//! - wsroom: level 6, from 128 B on;
+//! - wsroom: level 6, from 128 B on, or 16 B where there is context takeover;
 //! - sockudo-ws: level 6, from 32 B on;
 //! - yawc: level 6, any length; its pool is an option, and only for no context takeover;
 //! - npm ws: level 6, from 1024 B on where there is no context takeover, any length where there is;
 //! - Bun: neither can be set; `shared` for no context takeover, `dedicated` for context takeover.
+//!
+//! The level 7 of zlib-rs, on which the crates build, is as thorough as the level 6 of C's zlib, on
+//! which npm ws builds; so wsroom stands beside them with it too.
 //!
 //! yawc has no rooms. Bun and npm ws do not tell the size of their heap.
 
@@ -46,6 +49,8 @@ struct Contestant {
     command: Vec<String>,
     /// Whether the level can be set.
     has_levels: bool,
+    /// The level that it has instead of 6.
+    instead_of_6: Option<&'static str>,
     has_rooms: bool,
     has_takeover: bool,
     is_rust: bool,
@@ -117,20 +122,25 @@ impl Mode {
 
 fn contestants() -> Vec<Contestant> {
     let server = crowd::sibling("deflate_server");
+    let wsroom = crowd::crate_name("wsroom");
     let rust = [
-        ("wsroom", crowd::crate_name("wsroom")),
-        ("sockudo", crowd::crate_name("sockudo-ws")),
-        ("yawc", crowd::crate_name("yawc")),
-        ("yawc-pooled", crowd::crate_name("yawc") + ", pooled"),
+        ("wsroom", wsroom.clone(), None),
+        ("wsroom", wsroom + ", its level 7", Some("7")),
+        ("sockudo", crowd::crate_name("sockudo-ws"), None),
+        ("yawc", crowd::crate_name("yawc"), None),
+        ("yawc-pooled", crowd::crate_name("yawc") + ", pooled", None),
     ];
-    let rust = rust.into_iter().map(|(contestant, name)| Contestant {
-        name,
-        command: vec![server.clone(), contestant.to_owned()],
-        has_levels: true,
-        has_rooms: !contestant.starts_with("yawc"),
-        has_takeover: contestant != "yawc-pooled",
-        is_rust: true,
-    });
+    let rust = rust
+        .into_iter()
+        .map(|(contestant, name, instead_of_6)| Contestant {
+            name,
+            command: vec![server.clone(), contestant.to_owned()],
+            has_levels: true,
+            instead_of_6,
+            has_rooms: !contestant.starts_with("yawc"),
+            has_takeover: contestant != "yawc-pooled",
+            is_rust: true,
+        });
     let bun = crowd::js("node_modules/.bin/bun");
     let scripts = [
         ("ws", "node".to_owned(), "deflate_ws.mjs"),
@@ -145,6 +155,7 @@ fn contestants() -> Vec<Contestant> {
             name,
             command: vec![engine, crowd::js(script)],
             has_levels: package == "ws",
+            instead_of_6: None,
             has_rooms: true,
             has_takeover: true,
             is_rust: false,
@@ -155,7 +166,9 @@ fn contestants() -> Vec<Contestant> {
 
 impl Contestant {
     fn can(&self, mode: Mode) -> bool {
-        (self.has_takeover || !mode.takeover) && (self.has_levels || mode.level == "default")
+        (self.has_takeover || !mode.takeover)
+            && (self.has_levels || mode.level == "default")
+            && (self.instead_of_6.is_none() || mode.level == "6")
     }
 
     fn start(&self, task: &str, mode: Mode) -> Server {
@@ -164,27 +177,39 @@ impl Contestant {
         } else {
             "no-takeover"
         };
-        let arguments = [task, takeover, mode.level, "0"].map(str::to_owned);
+        let level = self.instead_of_6.unwrap_or(mode.level);
+        let arguments = [task, takeover, level, "0"].map(str::to_owned);
         Server::start(&[&self.command[..], &arguments].concat())
     }
 }
 
-/// Bytes on the wire for each byte of payload: all messages of a corpus, once.
+/// Bytes on the wire for each byte of payload: all messages of a corpus, once, on a connection that
+/// is alone, and on one among others that do the same.
 fn ratio(options: &Options, contestants: &[Contestant], corpora: &[Corpus], modes: &[Mode]) {
-    for &mode in modes {
+    let cases = modes.iter().flat_map(|&mode| {
+        let counts: &[_] = if mode.takeover {
+            &[1, CONNECTIONS]
+        } else {
+            &[1]
+        };
+        counts.iter().map(move |&count| (mode, count))
+    });
+    for (mode, count) in cases {
+        let kind = match count {
+            1 => "ratio".to_owned(),
+            _ => format!("ratio among {count} connections"),
+        };
+        let name = |corpus: &Corpus| format!("{kind}, {}, {}", corpus.name, mode.name());
         let mut table = Table::default();
         for contestant in contestants.iter().filter(|contestant| contestant.can(mode)) {
-            let wanted = |corpus: &&Corpus| {
-                let workload = format!("ratio, {}, {}", corpus.name, mode.name());
-                options.want(&workload, &contestant.name)
-            };
+            let wanted = |corpus: &&Corpus| options.want(&name(corpus), &contestant.name);
             let wanted: Vec<_> = corpora.iter().filter(wanted).collect();
             if wanted.is_empty() {
                 continue;
             }
             let server = contestant.start("echo", mode);
             for corpus in wanted {
-                let mut echo = Echo::open(&server, mode, corpus, 1, usize::MAX);
+                let mut echo = Echo::open(&server, mode, corpus, count, usize::MAX);
                 while echo.connections[0].replies < corpus.messages.len() {
                     echo.round();
                 }
@@ -192,10 +217,9 @@ fn ratio(options: &Options, contestants: &[Contestant], corpora: &[Corpus], mode
                 connection.check(corpus, &contestant.name);
                 let payload: usize = corpus.messages.iter().map(String::len).sum();
                 let wire = connection.bytes_of(corpus.messages.len());
-                let workload = format!("ratio, {}, {}", corpus.name, mode.name());
                 let unit = ("bytes on the wire per byte", false);
                 let ratio = wire as f64 / payload as f64;
-                table.add("deflate", &workload, &contestant.name, unit, ratio);
+                table.add("deflate", &name(corpus), &contestant.name, unit, ratio);
             }
         }
         table.print();

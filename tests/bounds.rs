@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use common::counting::measured;
 use common::frames::frame_to;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use wsroom::net::SessionConfig;
 use wsroom::outbox::OutboxLimits;
@@ -78,6 +79,48 @@ fn a_flood_holds_a_constant_amount_and_lets_others_have_their_turn() {
                 assert!(most <= TURN, "{kind}: {most} bytes in a turn");
             }
         }
+    }
+}
+
+/// The runtime too: it looks for streams that are ready between two turns of a flood, and not when
+/// dozens of them are over.
+#[test]
+fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
+    let block = frame_to(Role::Server, 0x82, b"a");
+    for driver in [recv as fn(_) -> _, session] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let most = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap());
+            let (near, far) = tokio::join!(near, listener.accept());
+            let (mut near, mut far) = (near.unwrap(), far.unwrap().0);
+            let (stream, reads) = Flood::new(&[], &block, true);
+            let socket = WebSocket::new(
+                stream,
+                Role::Server,
+                Agreed::default(),
+                Config::default(),
+                &[],
+            );
+            let flood = tokio::spawn(driver(socket));
+            let others = tokio::spawn(async move {
+                let mut most = 0;
+                while !flood.is_finished() {
+                    let before = reads.load(Ordering::Relaxed);
+                    near.write_all(b"a").await.unwrap();
+                    far.read_u8().await.unwrap();
+                    most = most.max(reads.load(Ordering::Relaxed) - before);
+                }
+                most
+            });
+            others.await.unwrap()
+        });
+        println!("{most} bytes of a flood until a stream is found to be ready");
+        // One read holds messages for a dozen turns.
+        assert!(most <= 2 * 66 * KIB, "{most} bytes");
     }
 }
 

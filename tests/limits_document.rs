@@ -219,7 +219,9 @@ fn sources() -> Vec<(PathBuf, String)> {
                 continue;
             }
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("test_util") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 sources.push((path.strip_prefix(root()).unwrap().to_owned(), text));

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Error;
@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.poll_timer(cx) {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     }
 
@@ -510,7 +510,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Ready(());
             }
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     }
 
@@ -618,6 +618,14 @@ fn len_of(event: &Event<'_>) -> u32 {
 fn is_cut(connection: &Connection, input: &[u8]) -> bool {
     let len = connection.whole_len(input);
     len.is_some_and(|len| len > input.len() && len <= READ)
+}
+
+/// Has the task woken when others had their turn, and the runtime has looked for those whose stream
+/// or time has come: a task that wakes itself would keep it from that for dozens of turns.
+fn give_way(cx: &mut Context<'_>) {
+    // Its first poll asks for the wake, which it needs not live on for.
+    let first = pin!(yield_now()).poll(cx);
+    debug_assert!(first.is_pending());
 }
 
 pub(super) fn elapsed(since: std::time::Instant) -> Duration {

@@ -84,6 +84,20 @@ fn shared_text_is_made_of_any_text_and_stands_for_it() {
 fn a_close_code_is_a_number() {
     assert_eq!(CloseCode::from(4000), CloseCode::new(4000));
     assert_eq!(u16::from(CloseCode::NORMAL), 1000);
+    let named = [
+        1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
+    ];
+    let shown: HashSet<_> = named
+        .into_iter()
+        .chain([1014, 1015])
+        .map(|code| {
+            let shown = CloseCode::new(code).to_string();
+            let name = shown.strip_prefix(&format!("{code} "));
+            name.expect("a registered code has a name").to_owned()
+        })
+        .collect();
+    assert_eq!(shown.len(), 15);
+    assert_eq!(CloseCode::new(4000).to_string(), "4000");
     let alone: Option<CloseFrame> = CloseCode::GOING_AWAY.into();
     assert_eq!(alone, Some(CloseFrame::new(CloseCode::GOING_AWAY, "")));
 }

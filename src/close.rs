@@ -182,6 +182,7 @@ impl fmt::Display for CloseFrame {
 mod tests {
     use super::*;
 
+    /// C3.
     #[test]
     fn every_code_is_sendable_or_not_as_section_7_4_and_the_registry_say() {
         let sendable: Vec<u16> = (0..=u16::MAX)
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(sendable, expected);
     }
 
+    /// C12.
     #[test]
     fn a_reason_is_escaped_when_it_is_displayed() {
         let frame = CloseFrame::new(CloseCode::new(4001), "a\r\n\u{1b}b");

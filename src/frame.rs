@@ -262,6 +262,7 @@ mod tests {
         }
     }
 
+    /// F5.
     #[test]
     fn the_examples_of_section_5_7_are_parsed_and_encoded() {
         let table: [(&[u8], FrameHeader); 8] = [
@@ -300,6 +301,7 @@ mod tests {
         }
     }
 
+    /// F6.
     #[test]
     fn the_length_is_in_its_shortest_form() {
         let table = [

@@ -12,7 +12,7 @@
     feature = "rooms",
     doc = "| rooms, broadcast, who is here | [`Hub`], [`Member`], [`rooms`] |"
 )]
-//! | set limits and deadlines | [`Config`], [`Upgrade`] |
+//! | set limits and deadlines | [`Config`], [`Upgrade`], all of them in [`limits`] |
 //! | use another runtime, or none | [`Connection`], [`handshake`] |
 //!
 //! ```
@@ -37,20 +37,24 @@
 //! agreed ─▶ deflate
 //!
 //! leaves:  frame ─▶ mask, error   error ─▶ close   close, message ─▶ utf8 ─▶ mask   json ─▶ message
+//!          mask, handshake ─▶ random
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
-//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`. The extractor
-//! for axum names `deflate::Deflate`.
+//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`; who has
+//! settings lists them as `limits`. The extractor for axum names `deflate::Deflate`. `test_util`, a
+//! network in memory, uses nothing of the others.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
 //! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without
-//! I/O, clock or runtime. tokio's I/O is in `net` only; `outbox` and `rooms` use its locks.
+//! I/O, clock or runtime. tokio's I/O is in `net` and `test_util` only; `outbox` and `rooms` use its
+//! locks.
 //!
 //! # Features
 //!
-//! `tokio` and `rooms` are on by default; `deflate`, `json`, `tracing`, `hyper` and `axum` are not. A
-//! feature only adds to the interface; compression has to be asked for in an [`Upgrade`] too.
+//! `tokio` and `rooms` are on by default; `deflate`, `json`, `tracing`, `hyper`, `axum` and
+//! `test-util`, a network in memory for tests, are not. A feature only adds to the interface;
+//! compression has to be asked for in an [`Upgrade`] too.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -67,6 +71,7 @@ pub mod frame;
 pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod limits;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 mod log;
 mod mask;
@@ -76,8 +81,11 @@ pub mod net;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 pub mod outbox;
 pub mod protocol;
+mod random;
 #[cfg(feature = "rooms")]
 pub mod rooms;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod utf8;
 
 pub use agreed::Agreed;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use rand::Rng;
+use crate::random;
 
 /// The key with which a client masks the payload of one frame (§5.3).
 ///
@@ -29,6 +29,12 @@ impl MaskKey {
     #[inline]
     pub fn random() -> Self {
         DRAWN.with_borrow_mut(Drawn::next)
+    }
+
+    /// Makes sure that a new connection does not mask with keys that were drawn before the process
+    /// was forked: the other one has them too.
+    pub(crate) fn forget_keys_of_parent() {
+        DRAWN.with_borrow_mut(Drawn::forget_keys_of_parent);
     }
 
     /// The four bytes of the key.
@@ -77,6 +83,8 @@ impl MaskKey {
 struct Drawn {
     keys: [[u8; 4]; 64],
     used: usize,
+    /// In which process.
+    process: u32,
 }
 
 thread_local! {
@@ -84,6 +92,7 @@ thread_local! {
         RefCell::new(Drawn {
             keys: [[0; 4]; 64],
             used: 64,
+            process: 0,
         })
     };
 }
@@ -102,8 +111,15 @@ impl Drawn {
     #[cold]
     #[inline(never)]
     fn draw(&mut self) {
-        rand::rng().fill_bytes(self.keys.as_flattened_mut());
+        random::fill(self.keys.as_flattened_mut());
         self.used = 0;
+        self.process = random::process();
+    }
+
+    fn forget_keys_of_parent(&mut self) {
+        if self.process != random::process() {
+            self.used = self.keys.len();
+        }
     }
 }
 
@@ -257,6 +273,7 @@ mod tests {
         }
     }
 
+    /// M1.
     #[test]
     fn every_length_and_alignment_equals_the_naive_loop_and_touches_nothing_else() {
         let key = MaskKey::new([0x37, 0xfa, 0x21, 0x3d]);
@@ -297,7 +314,7 @@ mod tests {
         }
     }
 
-    /// §10.3: keys must not repeat or be guessed from one another.
+    /// M2, §10.3: keys must not repeat or be guessed from one another.
     #[test]
     fn random_keys_are_balanced_in_every_bit() {
         let keys: Vec<u32> = (0..10_000)

@@ -77,7 +77,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind, without a copy.
+    /// The payload of either kind, without a copy unless it is a text of up to 23 bytes.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Text(text) => text.into_bytes(),

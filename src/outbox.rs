@@ -23,6 +23,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
 use crate::close::CloseFrame;
+use crate::limits::{Bound, InForce};
 use crate::message::Message;
 use crate::protocol::{CloseInfo, PreparedMessage};
 
@@ -55,6 +56,17 @@ impl OutboxLimits {
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
+    }
+
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        InForce::new(
+            "OutboxLimits",
+            [
+                ("max_messages", Bound::count(self.max_messages)),
+                ("max_bytes", Bound::bytes(self.max_bytes)),
+            ],
+        )
     }
 }
 

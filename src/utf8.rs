@@ -14,7 +14,8 @@ use bytes::Bytes;
 use crate::buffer::{self, Gathered};
 use crate::mask::MaskKey;
 
-/// Shared, immutable text: [`Bytes`] that are known to be UTF-8. Cloning it copies nothing.
+/// Immutable text: [`Bytes`] that are known to be UTF-8, or up to 23 bytes in place of them.
+/// Cloning it copies no more than those.
 ///
 /// # Examples
 ///
@@ -27,13 +28,24 @@ use crate::mask::MaskKey;
 /// assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());
 /// # Ok::<(), wsroom::Utf8Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Utf8Bytes(Bytes);
+#[derive(Clone)]
+pub struct Utf8Bytes(Repr);
+
+/// Both are as large as [`Bytes`].
+#[derive(Clone)]
+enum Repr {
+    /// What would cost more to allocate than to copy. The last byte is the length.
+    Short([[u8; 8]; 3]),
+    Shared(Bytes),
+}
+
+/// How long a text may be to lie where otherwise a reference to it would.
+const SHORT: usize = 23;
 
 impl Utf8Bytes {
     /// Wraps a literal, without a copy.
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(Repr::Shared(Bytes::from_static(text.as_bytes())))
     }
 
     /// Wraps bytes that a [`Utf8Validator`] has accepted to the end.
@@ -44,26 +56,98 @@ impl Utf8Bytes {
     #[expect(unsafe_code)]
     unsafe fn from_validated(bytes: Bytes) -> Self {
         debug_assert!(std::str::from_utf8(&bytes).is_ok());
-        Self(bytes)
+        Self(Repr::Shared(bytes))
     }
 
-    /// A copy in memory that the thread lends, if it is long.
+    /// A copy, in memory that the thread lends if it is long.
+    #[inline]
     pub(crate) fn copy(text: &str) -> Self {
-        Self(buffer::copy(text.as_bytes()))
+        if text.len() > SHORT {
+            return Self(Repr::Shared(buffer::copy(text.as_bytes())));
+        }
+        Self(Repr::Short(pack(text.as_bytes())))
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Short(packed) => unpack(packed),
+            Repr::Shared(bytes) => bytes,
+        }
     }
 
     /// The text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         // SAFETY: every constructor takes a `str`, or bytes that were validated.
         #[expect(unsafe_code)]
         unsafe {
-            std::str::from_utf8_unchecked(&self.0)
+            std::str::from_utf8_unchecked(self.as_bytes())
         }
     }
 
-    /// The bytes of the text, without a copy.
+    /// The bytes of the text, without a copy if they are more than 23.
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        match self.0 {
+            Repr::Short(packed) => Bytes::copy_from_slice(unpack(&packed)),
+            Repr::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Puts up to 23 bytes in front of their length, in words: bytes that were written one by one and
+/// are moved in words are waited for.
+#[inline]
+fn pack(bytes: &[u8]) -> [[u8; 8]; 3] {
+    let len = bytes.len();
+    let word = |at: usize| match bytes[at..].first_chunk() {
+        Some(&word) => u64::from_le_bytes(word),
+        None => 0,
+    };
+    // The bytes of the last, incomplete word: it lies at the end of a whole one.
+    let end = |unused: usize| (word(len - 8) >> 8) >> (8 * (unused - 1));
+    let mut words = match len {
+        16.. => [word(0), word(8), end(24 - len)],
+        8.. => [word(0), end(16 - len), 0],
+        _ => {
+            let bytes = bytes.iter().rev();
+            let word = bytes.fold(0, |word, &byte| word << 8 | u64::from(byte));
+            [word, 0, 0]
+        }
+    };
+    words[2] |= (len as u64) << 56;
+    words.map(u64::to_le_bytes)
+}
+
+#[inline]
+fn unpack(packed: &[[u8; 8]; 3]) -> &[u8] {
+    let len = packed[2][7];
+    &packed.as_flattened()[..usize::from(len)]
+}
+
+impl Default for Utf8Bytes {
+    fn default() -> Self {
+        Self::from_static("")
+    }
+}
+
+impl PartialEq for Utf8Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Utf8Bytes {}
+
+impl PartialOrd for Utf8Bytes {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Utf8Bytes {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -81,16 +165,9 @@ impl AsRef<str> for Utf8Bytes {
     }
 }
 
-/// The bytes as they are shared.
-impl AsRef<Bytes> for Utf8Bytes {
-    fn as_ref(&self) -> &Bytes {
-        &self.0
-    }
-}
-
 impl AsRef<[u8]> for Utf8Bytes {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
@@ -109,13 +186,13 @@ impl Hash for Utf8Bytes {
 
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self::copy(text)
     }
 }
 
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
+        Self(Repr::Shared(text.into_bytes().into()))
     }
 }
 
@@ -127,7 +204,10 @@ impl From<&String> for Utf8Bytes {
 
 impl From<Cow<'_, str>> for Utf8Bytes {
     fn from(text: Cow<'_, str>) -> Self {
-        text.into_owned().into()
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
     }
 }
 
@@ -139,7 +219,7 @@ impl From<Box<str>> for Utf8Bytes {
 
 impl From<Utf8Bytes> for Bytes {
     fn from(text: Utf8Bytes) -> Self {
-        text.0
+        text.into_bytes()
     }
 }
 
@@ -442,6 +522,7 @@ mod tests {
         }) && buffer.finish().is_ok()
     }
 
+    /// T1, T2.
     #[test]
     fn every_sequence_of_up_to_three_bytes_is_judged_as_std_does() {
         let tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff];
@@ -456,6 +537,7 @@ mod tests {
         }
     }
 
+    /// T1, T2.
     #[test]
     fn four_byte_sequences_are_judged_as_std_does_at_their_boundaries() {
         let tails = [0x7f, 0x80, 0x8f, 0x90, 0xbf, 0xc0];
@@ -482,7 +564,8 @@ mod tests {
         }
     }
 
-    /// RFC 3629 §4: F4 is followed by 80 to 8F; Autobahn 6.4.2 wants to know at the second byte.
+    /// T4, RFC 3629 §4: F4 is followed by 80 to 8F; Autobahn 6.4.2 wants to know at the second
+    /// byte.
     #[test]
     fn a_fault_is_reported_at_the_first_byte_that_makes_it_certain() {
         for certain in [
@@ -528,6 +611,31 @@ mod tests {
         assert!(buffer.extend(b"a", Some(MaskKey::default()), 0).is_ok());
         assert!(buffer.validate().is_err());
         assert!(buffer.finish().is_err());
+    }
+
+    #[test]
+    fn text_is_the_same_in_place_of_its_bytes_and_shared() {
+        assert_eq!(size_of::<Utf8Bytes>(), size_of::<Bytes>());
+        for len in 0..2 * SHORT {
+            let text: String = "zoë".chars().cycle().take(len).collect();
+            let copied = Utf8Bytes::from(&text);
+            assert_eq!(
+                matches!(copied.0, Repr::Short(_)),
+                text.len() <= SHORT,
+                "{text}"
+            );
+            let shared = Utf8Bytes::from(text.clone());
+            assert!(matches!(shared.0, Repr::Shared(_)));
+            assert!(copied == shared && copied.cmp(&shared).is_eq() && *copied.clone() == *text);
+            let map = std::collections::HashMap::from([(copied.clone(), 1)]);
+            assert_eq!((map.get(&shared), map.get(&*text)), (Some(&1), Some(&1)));
+            assert_eq!(copied.into_bytes(), shared.into_bytes());
+        }
+        assert!(
+            Utf8Bytes::from("a")
+                .cmp(&Utf8Bytes::from_static("b"))
+                .is_lt()
+        );
     }
 
     #[test]

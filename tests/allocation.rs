@@ -35,7 +35,7 @@ fn no_input_makes_a_connection_hold_more_than_four_times_its_length() {
     }
 }
 
-/// L2, I01 to I05: however long the flood is.
+/// L2, rows I01 to I05: however long the flood is.
 #[test]
 fn a_flood_holds_a_constant_amount() {
     for row in rows().iter().filter(|row| is_flood(row)) {

@@ -55,6 +55,7 @@ async fn compression_is_agreed_on_if_it_is_allowed() {
     }
 }
 
+/// S19.
 #[tokio::test]
 async fn the_servers_preference_chooses_the_subprotocol() {
     let route = any(|ws: WebSocketUpgrade| async move {
@@ -318,6 +319,7 @@ async fn an_http_handler_broadcasts_to_the_sockets_of_a_room() {
     }
 }
 
+/// S28.
 #[tokio::test]
 async fn frames_in_the_packet_of_the_request_are_kept() {
     let route = any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) });

@@ -18,6 +18,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wsroom::{Connection, Role};
 
+/// F1 to F9, F11, G1 to G4, G6, G7, T1 to T4, P1, C1 to C4, C7, F10 (server), F12 (server),
+/// G5 (server), P3 (server), C6 (server).
 #[test]
 fn every_row_gives_its_result_however_it_is_cut() {
     let mut random = StdRng::seed_from_u64(1);
@@ -26,6 +28,7 @@ fn every_row_gives_its_result_however_it_is_cut() {
     }
 }
 
+/// M1.
 #[test]
 fn every_row_gives_its_result_with_a_random_key() {
     let mut random = StdRng::seed_from_u64(2);
@@ -60,7 +63,7 @@ fn every_row_gives_its_result_behind_a_valid_message() {
     }
 }
 
-/// I01 to I05: what 100,000 frames leave behind is bounded.
+/// L2, rows I01 to I05: what 100,000 frames leave behind is bounded.
 #[test]
 fn floods_leave_a_bounded_output() {
     let floods: Vec<Row> = rows().into_iter().filter(is_bounded).collect();

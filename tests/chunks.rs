@@ -71,7 +71,7 @@ proptest! {
         assert_cut_invariant(role, &bytes, &cuts);
     }
 
-    /// §5.4 to §5.6: in both directions at once, in all cuts.
+    /// F9, G1, M2, M3, O07, §5.4 to §5.6: in both directions at once, in all cuts.
     #[test]
     fn what_one_side_sends_the_other_receives(
         client in steps(),

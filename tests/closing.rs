@@ -22,7 +22,7 @@ use wsroom::{
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// C1, §5.5.1: the same code without the reason; empty for empty. The end is clean.
+/// C1, C7, §5.5.1: the same code without the reason; empty for empty. The end is clean.
 #[test]
 fn a_close_is_answered_with_its_code() {
     for role in ROLES {
@@ -135,19 +135,28 @@ fn a_close_of_one_byte_fails_at_its_header() {
 /// C4, O02: 123 bytes are the most; a longer reason is refused, not cut.
 #[test]
 fn a_reason_has_at_most_123_bytes() {
-    Pair::in_all_cuts(Config::default(), |pair| {
-        let long = CloseFrame::new(CloseCode::NORMAL, "é".repeat(62));
-        let result = pair.client.connection.close(long);
-        assert_eq!(result, Err(SendError::CloseReasonTooLong));
-        assert_eq!(pair.client.connection.output_len(), 0);
+    for role in ROLES {
+        Pair::in_all_cuts(Config::default(), |pair| {
+            let end = match role {
+                Role::Client => &mut pair.client,
+                Role::Server => &mut pair.server,
+            };
+            let long = CloseFrame::new(CloseCode::NORMAL, "é".repeat(62));
+            let result = end.connection.close(long);
+            assert_eq!(result, Err(SendError::CloseReasonTooLong));
+            assert_eq!(end.connection.output_len(), 0);
 
-        let longest = "é".repeat(61) + "e";
-        let frame = CloseFrame::new(CloseCode::NORMAL, longest.as_str());
-        assert_eq!(pair.client.connection.close(frame), Ok(()));
-        pair.pump();
-        let close = OwnedEvent::Close(1000, longest);
-        assert_eq!(pair.server.received, [Ok(close)]);
-    });
+            let longest = "é".repeat(61) + "e";
+            let frame = CloseFrame::new(CloseCode::NORMAL, longest.as_str());
+            assert_eq!(end.connection.close(frame), Ok(()));
+            pair.pump();
+            let peer = match role {
+                Role::Client => &pair.server,
+                Role::Server => &pair.client,
+            };
+            assert_eq!(peer.received, [Ok(OwnedEvent::Close(1000, longest))]);
+        });
+    }
 }
 
 /// C1, §7.1.2: either side begins, the other answers, both know who began.
@@ -258,7 +267,7 @@ fn nothing_is_sent_after_a_close() {
     }
 }
 
-/// C6, §5.5.1: not processed, not kept, and no fault.
+/// C6, O06, §5.5.1: not processed, not kept, and no fault.
 #[test]
 fn what_follows_the_close_of_the_peer_is_dropped() {
     for role in ROLES {
@@ -372,7 +381,7 @@ fn a_close_that_is_not_answered_in_time_is_1006() {
     }
 }
 
-/// C9: a peer that does not read our answer cannot hold the transport either.
+/// C9 (server): a peer that does not read our answer cannot hold the transport either.
 #[test]
 fn a_closed_connection_that_cannot_write_is_overdue_in_time() {
     let mut server = Connection::new(Role::Server, Agreed::default(), Config::default());
@@ -386,7 +395,7 @@ fn a_closed_connection_that_cannot_write_is_overdue_in_time() {
     assert_eq!(server.output_len(), 0);
 }
 
-/// C12: what the peer says is escaped where it is shown.
+/// C12 (client): what the peer says is escaped where it is shown.
 #[test]
 fn a_reason_is_shown_escaped() {
     let mut client = connection(Role::Client);

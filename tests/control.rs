@@ -68,7 +68,8 @@ fn a_pong_that_nobody_asked_for_is_not_answered() {
     }
 }
 
-/// L2, I01, I02: what waits is bounded, and the newest Ping is answered once there is room.
+/// P2, L2, rows I01 to I02: what waits is bounded, and the newest Ping is answered once there is
+/// room.
 #[test]
 fn a_flood_of_pings_queues_a_bounded_number_of_pongs_and_answers_the_newest() {
     for role in ROLES {
@@ -221,7 +222,7 @@ fn a_peer_that_is_silent_after_a_ping_is_given_up() {
     }
 }
 
-/// P4: any byte counts, a whole frame is not needed.
+/// P4 (server): any byte counts, a whole frame is not needed.
 #[test]
 fn any_byte_of_the_peer_keeps_the_connection() {
     let mut server = connection_with(Role::Server, Config::default());
@@ -238,7 +239,7 @@ fn any_byte_of_the_peer_keeps_the_connection() {
     }
 }
 
-/// P4: an adapter may ask for events without having read anything.
+/// P4 (server): an adapter may ask for events without having read anything.
 #[test]
 fn an_empty_input_is_no_sign_of_life() {
     let mut server = connection_with(Role::Server, Config::default());
@@ -251,7 +252,8 @@ fn an_empty_input_is_no_sign_of_life() {
     assert!(server.is_closed());
 }
 
-/// P4: an adapter that does not read because the application is behind does not blame the peer.
+/// P4 (server): an adapter that does not read because the application is behind does not blame the
+/// peer.
 #[test]
 fn a_pause_counts_as_a_sign_of_life() {
     let mut server = connection_with(Role::Server, Config::default());
@@ -263,7 +265,7 @@ fn a_pause_counts_as_a_sign_of_life() {
     }
 }
 
-/// C11: without Pings, silence ends the connection with 1001.
+/// C11 (server): without Pings, silence ends the connection with 1001.
 #[test]
 fn a_peer_that_is_idle_for_too_long_is_closed() {
     let config = Config::default().ping_interval(None);

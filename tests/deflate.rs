@@ -28,6 +28,7 @@ use wsroom::{Config, Connection, PreparedMessage, ProtocolError, Role};
 
 const TABLE: &str = include_str!("data/deflate.md");
 
+/// E6, E7 (server), E8, E9, E10 (server), E11, E12 (server), E13.
 #[test]
 fn every_row_gives_its_result_however_it_is_cut() {
     let mut random = StdRng::seed_from_u64(1);
@@ -107,7 +108,7 @@ fn every_row_but_an_empty_window_gives_its_result_behind_compressed_messages() {
     }
 }
 
-/// §7.2.3.1, §7.2.3.2: the examples, byte by byte.
+/// E10, §7.2.3.1, §7.2.3.2: the examples, byte by byte.
 #[test]
 fn a_message_is_sent_as_in_the_examples() {
     let mut server = connection(Role::Server, params(15, true), all());
@@ -166,7 +167,7 @@ fn short_messages_are_compressed_with_context_takeover_only() {
     }
 }
 
-/// RFC 7692 §8: a secret is not to be compressed together with what an attacker chose.
+/// E15, RFC 7692 §8: a secret is not to be compressed together with what an attacker chose.
 #[test]
 fn a_message_that_is_not_to_be_compressed_is_not() {
     for role in ROLES {
@@ -239,7 +240,7 @@ fn a_prepared_message_is_shared_by_members_of_all_kinds() {
     assert_eq!(frames[24], frames[26]);
 }
 
-/// §7.2.1: the tail is taken off the last fragment only.
+/// E6 (server), E10 (server), §7.2.1: the tail is taken off the last fragment only.
 #[test]
 fn a_message_in_fragments_is_compressed_as_it_is_sent() {
     for takes_over in [true, false] {
@@ -268,7 +269,7 @@ fn a_message_in_fragments_is_compressed_as_it_is_sent() {
     }
 }
 
-/// §7.2.3.6: what is empty behind a flush is one byte.
+/// E10 (server), §7.2.3.6: what is empty behind a flush is one byte.
 #[test]
 fn a_last_fragment_that_is_empty_is_one_byte() {
     let mut server = connection(Role::Server, params(15, true), all());
@@ -294,6 +295,39 @@ fn a_message_whose_first_fragment_is_short_is_sent_as_it_is() {
         .unwrap();
     let wire = written(&mut server);
     assert_eq!(wire[..5], *b"\x01\x03Hel");
+}
+
+/// O16: what is refused was not compressed either, so that what follows is understood.
+#[test]
+fn a_send_that_is_refused_leaves_the_compressor_as_it_was() {
+    for role in ROLES {
+        let mut sender = connection(role, params(15, true), all());
+        sender.send("Hello").unwrap();
+        let bad = fragment(OpCode::Continuation, true, "Hello");
+        assert!(sender.send_fragment(&bad).is_err());
+        let mut bad = fragment(OpCode::Text, true, "");
+        bad.payload = Bytes::from_static(b"Hello \xff");
+        assert!(sender.send_fragment(&bad).is_err());
+        let first = fragment(OpCode::Text, false, "Hello, ");
+        sender.send_fragment(&first).unwrap();
+        assert!(sender.send("Hello").is_err());
+        assert!(sender.send_prepared(&"Hello".into()).is_err());
+        let last = fragment(OpCode::Continuation, true, "Hello");
+        sender.send_fragment(&last).unwrap();
+        sender.send("Hello").unwrap();
+
+        let wire = written(&mut sender);
+        let mut receiver = connection(other(role), params(15, true), all());
+        let text = |text: &str| Ok(OwnedEvent::Text(text.into()));
+        assert_eq!(
+            receive(&mut receiver, [&wire[..]]),
+            [text("Hello"), text("Hello, Hello"), text("Hello")]
+        );
+        sender.close(None).unwrap();
+        let closed = written(&mut sender).len();
+        assert!(closed <= 6 && sender.send("Hello").is_err());
+        assert_eq!(sender.output_len(), 0);
+    }
 }
 
 /// §10.4: a large message passes through in pieces, and none waits when the input is used up.
@@ -331,7 +365,8 @@ fn fragments_come_out_as_they_are_inflated() {
     }
 }
 
-/// H40, H42, in fragments too: not one byte more than the limit, and the fault at once.
+/// E13 (client), rows H40 to H42: in fragments too, not one byte more than the limit, and the
+/// fault at once.
 #[test]
 fn the_limit_holds_for_what_is_inflated() {
     let config = all().max_message_size(100_000);
@@ -402,7 +437,7 @@ fn a_flood_of_small_blocks_is_linear_work() {
     assert_eq!(outcomes, [Err(ProtocolError::InvalidDeflate)]);
 }
 
-/// §7.1.2.1: how far back a message may refer to those before it.
+/// E11 (client), §7.1.2.1: how far back a message may refer to those before it.
 #[test]
 fn a_window_that_is_larger_than_agreed_is_noticed_behind_a_message() {
     // "Hello", noise, "Hello": with a window for all of it, the second is found in the first.
@@ -426,7 +461,7 @@ fn a_window_that_is_larger_than_agreed_is_noticed_behind_a_message() {
     }
 }
 
-/// §8.1: text is judged as it is inflated, not when the message ends.
+/// E12 (client), §8.1: text is judged as it is inflated, not when the message ends.
 #[test]
 fn a_text_that_is_not_utf8_fails_at_the_first_byte_that_shows_it() {
     for delivery in [Delivery::Messages, Delivery::Fragments] {

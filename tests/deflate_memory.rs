@@ -19,7 +19,7 @@ use wsroom::{Config, Connection, Event, PreparedMessage, ProtocolError, Role};
 
 const KIB: usize = 1 << 10;
 
-/// One of a hundred thousand that wait for something to happen: all that it has.
+/// E14: one of a hundred thousand that wait for something to happen: all that it has.
 #[test]
 fn an_idle_connection_without_context_takeover_holds_no_state() {
     for role in ROLES {
@@ -34,7 +34,7 @@ fn an_idle_connection_without_context_takeover_holds_no_state() {
     }
 }
 
-/// With context takeover: what messages may refer to, in each direction, and nothing else.
+/// E14: with context takeover: what messages may refer to, in each direction, and nothing else.
 #[test]
 fn a_connection_with_context_takeover_holds_the_windows_that_were_agreed_on() {
     eprintln!("bits, bytes to receive, to send, both, after one short message");
@@ -111,7 +111,8 @@ fn held(use_it: impl FnOnce(&mut Connection), window_bits: u8) -> usize {
     live
 }
 
-/// H39 to H42: a bomb costs the limit and a constant, whatever it would inflate to.
+/// E13 (client), rows H39 to H42: a bomb costs the limit and a constant, whatever it would inflate
+/// to.
 #[test]
 fn a_bomb_holds_no_more_than_the_limit() {
     let bomb = {

@@ -55,6 +55,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
+    /// E3.
     #[test]
     fn both_sides_agree_on_what_both_can_do(client in wish(), fallback in wish(), server in wish()) {
         let ours = Upgrade::default().deflate(client.deflate().or(fallback.deflate()));
@@ -83,7 +84,8 @@ proptest! {
         prop_assert!(!answer.contains("client_max_window_bits") || !client.full_client_window);
     }
 
-    /// A server, told anything: against a model that was written from §5.1, §7 and §7.1.
+    /// E1, E3 (server), E4 (server), E16 (server), W2: a server, told anything: against a model
+    /// that was written from §5.1, §7 and §7.1.
     #[test]
     fn a_server_answers_as_the_rfc_says(offers in elements(), server in wish()) {
         let mut request = Upgrade::default().offer("ws://a/").unwrap().request().clone();
@@ -99,7 +101,7 @@ proptest! {
         prop_assert_eq!(agreed.deflate(), answer.map(model::meaning));
     }
 
-    /// A client, answered anything.
+    /// U9, A6, E2, E3 (client), E4 (client), E5, E16 (client): a client, answered anything.
     #[test]
     fn a_client_takes_an_answer_as_the_rfc_says(
         answers in elements(),
@@ -344,7 +346,8 @@ mod model {
     }
 }
 
-/// §7.1.3, and the first example of §5.1: each offer with all that a server may answer.
+/// E1, E3 (server), §7.1.3: and the first example of §5.1, each offer with all that a server may
+/// answer.
 #[test]
 fn the_examples_of_the_rfc_are_answered_byte_by_byte() {
     let fallback = "permessage-deflate; client_max_window_bits; server_max_window_bits=10, \
@@ -423,7 +426,7 @@ fn a_server_never_holds_a_larger_window_of_a_client_than_it_allows() {
     }
 }
 
-/// §7.1.2: there are windows of 8 to 15 bits, and 8 cannot be compressed with.
+/// E16, §7.1.2: there are windows of 8 to 15 bits, and 8 cannot be compressed with.
 #[test]
 fn a_window_that_cannot_be_had_is_reported_before_anything_is_sent() {
     let request = Upgrade::default()
@@ -449,6 +452,7 @@ fn a_window_that_cannot_be_had_is_reported_before_anything_is_sent() {
     }
 }
 
+/// W2.
 #[test]
 fn a_side_that_does_not_ask_for_it_gets_none() {
     let with = Upgrade::default().deflate(Deflate::default());
@@ -467,7 +471,7 @@ fn a_side_that_does_not_ask_for_it_gets_none() {
     assert_eq!(agreed.deflate(), None);
 }
 
-/// §7.1.3: the example of a client that falls back.
+/// E1, E16 (server), §7.1.3: the example of a client that falls back.
 #[test]
 fn a_server_that_cannot_do_the_first_offer_takes_the_second() {
     let mut request = Upgrade::default()
@@ -501,7 +505,8 @@ fn nothing_is_compressed_for_a_window_that_is_too_small() {
     }
 }
 
-/// §5.1, §7.1: a client tells an extension that it did not offer from parameters that it did not.
+/// A6, E2, §5.1, §7.1: a client tells an extension that it did not offer from parameters that it
+/// did not.
 #[test]
 fn a_wrong_answer_is_reported_as_what_it_is() {
     let offer = Upgrade::default()

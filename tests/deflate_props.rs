@@ -41,6 +41,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
+    /// E7, E9, E10, E15.
     #[test]
     fn what_one_side_compresses_the_other_inflates(
         params in params(),
@@ -122,7 +123,7 @@ proptest! {
         prop_assert!(messages_of(outcomes) == Ok(messages));
     }
 
-    /// What is accepted is what the other implementation makes of it, and what it refuses is
+    /// E11: what is accepted is what the other implementation makes of it, and what it refuses is
     /// refused. It is the laxer one: zlib refuses some tables that it takes.
     #[test]
     fn another_implementation_agrees_on_compressed_data_with_a_fault(

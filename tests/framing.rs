@@ -14,7 +14,7 @@ use wsroom::{Agreed, CloseCode, Config, Connection, Event, ProtocolError, Role};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// §5.7, F5, M1.
+/// F5 (client), M1, §5.7.
 #[test]
 fn the_examples_of_the_rfc_are_understood() {
     let hello = || OwnedEvent::Text("Hello".into());
@@ -49,8 +49,8 @@ fn the_examples_of_the_rfc_are_understood() {
     }
 }
 
-/// §5.1, §5.2, §5.4, §5.5: F1 to F4, F11, F12, G2, G3. What the two bytes say is judged by a
-/// model that shares no code with the crate, and so is what a payload of zeros then makes of it.
+/// F1 to F4, F11, F12, G2, G3, §5.1, §5.2, §5.4, §5.5: what the two bytes say is judged by
+/// a model that shares no code with the crate, and so is what a payload of zeros then makes of it.
 #[test]
 fn every_pair_of_first_bytes_is_judged_as_a_plain_model_does() {
     for role in ROLES {
@@ -79,7 +79,8 @@ fn every_pair_of_first_bytes_is_judged_as_a_plain_model_does() {
     }
 }
 
-/// F1, F2, F6 to F8, F11, F12: a fault is told apart and reported at its last byte, not later.
+/// F1 (server), F2 (server), F6 (server), F7 (server), F8 (server), F11 (server), F12 (server): a
+/// fault is told apart and reported at its last byte, not later.
 #[test]
 fn each_fault_is_reported_at_the_byte_that_makes_it_certain() {
     use ProtocolError::*;
@@ -124,7 +125,7 @@ fn each_fault_is_reported_at_the_byte_that_makes_it_certain() {
     );
 }
 
-/// §7.1.7, F10: no pong, no close, no message; one Close frame.
+/// F10, §7.1.7: no pong, no close, no message; one Close frame.
 #[test]
 fn nothing_behind_a_fault_is_processed() {
     for role in ROLES {
@@ -150,7 +151,7 @@ fn nothing_behind_a_fault_is_processed() {
     }
 }
 
-/// §5.3, M1: the key starts anew with each frame, wherever the frame lies and is cut.
+/// M1, F5 (server), §5.3: the key starts anew with each frame, wherever the frame lies and is cut.
 #[test]
 fn a_payload_of_any_length_is_unmasked_exactly() {
     let mut wire = Vec::new();

@@ -83,7 +83,8 @@ proptest! {
         prop_assert_eq!(&responses[0], &responses[2]);
     }
 
-    /// U11: whatever an application passes, a head has the lines that it asked for, or is not made.
+    /// U11 (client), O09: whatever an application passes, a head has the lines that it asked for,
+    /// or is not made.
     #[test]
     fn nothing_passed_in_makes_a_line_of_its_own(
         name in "[a-zA-Z:\r\n \0]{0,6}",

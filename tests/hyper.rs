@@ -8,7 +8,9 @@ mod common {
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use common::early::assert_early_frames_are_kept;
 use common::http as raw;
@@ -61,6 +63,7 @@ async fn an_upgraded_connection_speaks_with_a_foreign_client() {
     }
 }
 
+/// S28.
 #[tokio::test]
 async fn frames_in_the_packet_of_the_request_are_kept() {
     let address = serve(Upgrade::default()).await;
@@ -68,6 +71,7 @@ async fn frames_in_the_packet_of_the_request_are_kept() {
     assert_early_frames_are_kept(address).await;
 }
 
+/// S1, S2, S13, S17, S21, W3.
 #[tokio::test]
 async fn each_refusal_has_its_status_on_the_wire() {
     let address = serve(Upgrade::default().same_origin()).await;
@@ -105,6 +109,30 @@ async fn the_future_fails_if_the_client_goes_away_first() {
 
     let failure = outcomes.recv().await.unwrap();
     assert!(matches!(failure, Err(Error::Io(_))), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_future_that_is_dropped_closes_the_connection_behind_the_response() {
+    for polls in 0..2 {
+        let address = serve_with(move |request| {
+            let accepted = upgrade(request, &Upgrade::default(), Config::default());
+            let (response, mut upgrading) = accepted.unwrap();
+            if polls > 0 {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(Pin::new(&mut upgrading).poll(&mut cx).is_pending());
+            }
+            response.map(|()| String::new())
+        })
+        .await;
+
+        let request = raw::request("/", &[]);
+        let (status, _, mut stream) = raw::send(address, request.as_bytes()).await;
+        let mut frames = Vec::new();
+        stream.read_to_end(&mut frames).await.unwrap();
+
+        assert_eq!(status, 101);
+        assert!(frames.is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,7 @@ static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 200;
 
-/// Row 5 of the complaints: no buffer waits with the connection. All is in one test, since the
+/// No buffer waits with the connection. All is in one test, since the
 /// tests of a program share its allocator.
 #[test]
 fn an_idle_connection_is_small() {

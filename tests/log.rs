@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use wsroom::net::connect_over;
 use wsroom::{CloseCode, CloseFrame, Config, Error, Incoming, Upgrade, WebSocket};
 
+/// C12.
 #[tokio::test]
 async fn a_connection_is_logged_without_its_payloads() {
     let log = Log::default();

@@ -14,6 +14,7 @@ use wsroom::outbox::{
 };
 use wsroom::{CloseCause, CloseCode, CloseFrame, CloseInfo, PreparedMessage};
 
+/// L3, O14.
 #[test]
 fn at_most_so_many_messages_wait() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
@@ -29,6 +30,7 @@ fn at_most_so_many_messages_wait() {
     assert_eq!(outbox.try_send("again"), Ok(()));
 }
 
+/// L3, O14.
 #[test]
 fn at_most_so_many_bytes_wait() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_bytes(5));
@@ -81,6 +83,7 @@ fn a_prepared_message_is_queued_without_a_copy() {
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
 }
 
+/// O14.
 #[test]
 fn send_waits_for_room_and_goes_on_in_order() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(1));

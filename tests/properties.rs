@@ -12,7 +12,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// §5.3, M1: at every length, offset and alignment, and nothing beside it is touched.
+    /// M1, §5.3: at every length, offset and alignment, and nothing beside it is touched.
     #[test]
     fn masking_equals_the_naive_loop(
         key in any::<[u8; 4]>(),
@@ -31,7 +31,7 @@ proptest! {
         prop_assert_eq!(&masked, &bytes, "twice is the identity");
     }
 
-    /// §5.3: a payload in pieces.
+    /// M1, §5.3: a payload in pieces.
     #[test]
     fn masking_in_pieces_equals_masking_at_once(
         key in any::<[u8; 4]>(),
@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(bytes, whole);
     }
 
-    /// §8.1, T1 to T4: in pieces as at once, and not a byte later than certain.
+    /// T1 to T4, §8.1: in pieces as at once, and not a byte later than certain.
     #[test]
     fn streaming_utf8_equals_std_and_fails_at_the_earliest_byte(
         bytes in almost_text(),
@@ -95,7 +95,7 @@ proptest! {
         prop_assert!(shown.starts_with(&code.to_string()));
     }
 
-    /// §5.2: what is encoded is parsed as it was, and is incomplete without its last byte.
+    /// F5, §5.2: what is encoded is parsed as it was, and is incomplete without its last byte.
     #[test]
     fn parsing_undoes_encoding(header in header(), rest in prop::collection::vec(any::<u8>(), 0..9)) {
         let encoded = header.encode();
@@ -107,7 +107,7 @@ proptest! {
         }
     }
 
-    /// §5.2, F6: a header that parses is the one that would be encoded, so there is only one form.
+    /// F6, §5.2: a header that parses is the one that would be encoded, so there is only one form.
     #[test]
     fn encoding_undoes_parsing(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
         if let Ok(Some((header, len))) = FrameHeader::parse(&bytes) {

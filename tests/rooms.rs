@@ -220,6 +220,7 @@ fn a_member_id_survives_its_text_form() {
     }
 }
 
+/// B5.
 #[test]
 fn a_message_is_encoded_once_however_many_members_it_goes_to() {
     let hub = Hub::new();
@@ -262,6 +263,7 @@ fn a_message_that_was_encoded_before_is_not_encoded_again() {
     assert!(!taken.is_text());
 }
 
+/// B3, L3 (server).
 #[test]
 fn a_full_outbox_evicts_its_member_and_nobody_else() {
     let log = Log::default();

@@ -18,6 +18,7 @@ use wsroom::{Hub, Member};
 const ROOMS: [&str; 3] = ["blue", "green", "red"];
 const ROUNDS: usize = 300;
 
+/// B1.
 #[test]
 fn all_members_of_a_room_get_concurrent_messages_in_one_order() {
     let _watchdog = Watchdog::start();

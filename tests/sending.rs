@@ -21,7 +21,7 @@ use wsroom::{Agreed, Config, Connection, Message, PreparedMessage, Role, SendErr
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// §5.7, O07.
+/// M3, O07, §5.7.
 #[test]
 fn the_examples_of_the_rfc_are_encoded() {
     let mut client = connection(Role::Client);
@@ -221,7 +221,7 @@ fn fragments_out_of_order_are_refused() {
     }
 }
 
-/// O05, §5.5.1: a Close may cut a message in fragments short.
+/// O05 (client), §5.5.1: a Close may cut a message in fragments short.
 #[test]
 fn a_fragment_after_a_close_is_refused() {
     Pair::in_all_cuts(Config::default(), |pair| {
@@ -240,8 +240,8 @@ fn a_fragment_after_a_close_is_refused() {
     });
 }
 
-/// M2, O08, §5.3: of 10,000 equal messages all are masked, with keys that show no pattern.
-/// `Pair` checks for every frame that only clients mask, and that no key repeats in a row.
+/// M2, O08, §5.3: of 10,000 equal messages all are masked, with keys that show no pattern. `Pair`
+/// checks for every frame that only clients mask, and that no key repeats in a row.
 #[test]
 fn equal_messages_of_a_client_are_masked_with_keys_of_their_own() {
     let mut client = Connection::new(Role::Client, Agreed::default(), Config::default());
@@ -277,7 +277,7 @@ fn equal_messages_of_a_client_are_masked_with_keys_of_their_own() {
     );
 }
 
-/// M4: what was sent is not changed by the sender, and shared bytes are not masked in place.
+/// M4, B5: what was sent is not changed by the sender, and shared bytes are not masked in place.
 #[test]
 fn a_payload_that_is_shared_stays_as_it_is() {
     Pair::in_all_cuts(Config::default(), |pair| {

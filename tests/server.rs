@@ -20,6 +20,7 @@ use wsroom::{
     CloseCode, CloseFrame, Config, Error, HandshakeError, Message, Upgrade, WebSocket, connect,
 };
 
+/// S22.
 #[tokio::test]
 async fn the_handler_routes_by_path() {
     let (address, _) = serve(server().await, route).await;
@@ -76,7 +77,7 @@ async fn small_frames_leave_at_once() {
     assert_eq!(settings.recv().await.unwrap(), (true, local));
 }
 
-/// §10.2.
+/// S21, §10.2.
 #[tokio::test]
 async fn pages_of_other_sites_are_not_let_in_unless_that_is_said() {
     let listed = Upgrade::default().allow_origins(["http://friend.example"]);
@@ -131,6 +132,7 @@ async fn a_panic_in_a_handler_harms_nobody_else() {
     assert_echo(&mut newcomer).await;
 }
 
+/// L5.
 #[tokio::test]
 async fn only_so_many_handshakes_are_open() {
     let open = Arc::new(AtomicUsize::new(0));
@@ -176,6 +178,7 @@ async fn only_so_many_handshakes_are_open() {
     }
 }
 
+/// L5, S25.
 #[tokio::test]
 async fn a_silent_connection_does_not_keep_its_place() {
     let hasty = Upgrade::default().timeout(Duration::from_millis(100));
@@ -190,6 +193,7 @@ async fn a_silent_connection_does_not_keep_its_place() {
     assert_echo(&mut socket.unwrap()).await;
 }
 
+/// L5.
 #[tokio::test]
 async fn only_so_many_connections_are_open() {
     let (address, _) = serve(server().await.max_connections(1), route).await;
@@ -262,7 +266,7 @@ async fn the_end_drops_handlers_that_do_not_close() {
     }
 }
 
-/// In a process of its own, because the limit of descriptors is one of the process.
+/// L5: in a process of its own, because the limit of descriptors is one of the process.
 #[cfg(unix)]
 #[test]
 fn accepting_survives_a_lack_of_descriptors() {

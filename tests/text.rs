@@ -13,7 +13,7 @@ use wsroom::{Agreed, Config, Connection, ProtocolError, Role};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// RFC 3629 §3, T1, T2: overlong forms, surrogates, above U+10FFFF, forms of 5 and 6 bytes.
+/// RFC 3629 §3: overlong forms, surrogates, above U+10FFFF, forms of 5 and 6 bytes.
 const INVALID: [&[u8]; 12] = [
     b"\x80",
     b"\xbf",
@@ -29,7 +29,7 @@ const INVALID: [&[u8]; 12] = [
     b"\xff",
 ];
 
-/// T2: the limits of each length, NUL, a byte order mark, noncharacters.
+/// The limits of each length, NUL, a byte order mark, noncharacters.
 const VALID: [&str; 9] = [
     "\0",
     "\u{7f}",

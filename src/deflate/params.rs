@@ -395,6 +395,7 @@ mod tests {
         deflate.verify(params.iter().copied())
     }
 
+    /// E3 (server).
     #[test]
     fn a_server_answers_each_parameter_as_section_7_1_says() {
         let any = Deflate::default();
@@ -468,6 +469,7 @@ mod tests {
         }
     }
 
+    /// E1, E16 (server).
     #[test]
     fn a_server_declines_what_section_7_calls_invalid_and_a_window_it_cannot_have() {
         let table: [List<'_>; 12] = [
@@ -495,7 +497,7 @@ mod tests {
         }
     }
 
-    /// §7.1.1.2, §7.1.2.2: a server may ignore them, and counts on them all the same.
+    /// E5, §7.1.1.2, §7.1.2.2: a server may ignore them, and counts on them all the same.
     #[test]
     fn a_client_keeps_to_the_hints_of_its_offer() {
         let any = Deflate::default();
@@ -518,6 +520,7 @@ mod tests {
         }
     }
 
+    /// E2, E3 (client), E4 (client).
     #[test]
     fn a_client_takes_only_what_answers_one_of_its_offers() {
         let any = Deflate::default();

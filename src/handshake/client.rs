@@ -12,6 +12,7 @@ use crate::agreed::Agreed;
 use crate::deflate::{Deflate, DeflateParams, PERMESSAGE_DEFLATE};
 use crate::handshake::headers::{Authority, BadAuthority, elements, extension_offers, single};
 use crate::handshake::{HandshakeError, Upgrade, http1, key};
+use crate::random;
 
 impl Upgrade {
     /// The request that asks for the WebSocket at `url`, with a fresh key (§4.1).
@@ -38,7 +39,9 @@ impl Upgrade {
     /// ```
     pub fn offer(&self, url: &str) -> Result<Offer, HandshakeError> {
         // §4.1, item 7; §10.3: from a cryptographically strong source.
-        self.offer_with_nonce(url, rand::random())
+        let mut nonce = [0; 16];
+        random::fill(&mut nonce);
+        self.offer_with_nonce(url, nonce)
     }
 
     /// [`offer`](Self::offer) with a nonce that the caller chose, for tests that compare bytes.

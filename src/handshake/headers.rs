@@ -344,7 +344,7 @@ mod tests {
         );
     }
 
-    /// Checklist S20.
+    /// S20.
     #[test]
     fn what_is_not_a_list_of_extensions_is_refused() {
         for line in [
@@ -374,6 +374,7 @@ mod tests {
         }
     }
 
+    /// S20.
     #[test]
     fn at_most_32_extensions_are_read() {
         let full: &'static str = String::leak("a,".repeat(32));
@@ -384,7 +385,7 @@ mod tests {
         ));
     }
 
-    /// Checklist S12, U4.
+    /// S12, U4.
     #[test]
     fn an_authority_is_a_host_and_an_optional_port() {
         let parse = Authority::parse;

@@ -38,7 +38,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 mod tests {
     use super::*;
 
-    /// §1.3.
+    /// A5, W1, §1.3.
     #[test]
     fn the_example_key_of_the_rfc_gives_its_accept_value() {
         assert_eq!(encode(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
@@ -48,7 +48,7 @@ mod tests {
         );
     }
 
-    /// §4.1, item 7; checklist S15.
+    /// S15, §4.1 item 7.
     #[test]
     fn a_key_is_22_base64_characters_and_padding() {
         for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC=="] {

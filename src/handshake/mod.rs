@@ -60,6 +60,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deflate::Deflate;
+use crate::limits::{Bound, InForce};
 
 /// What this side of a connection offers or accepts in the opening handshake, and within which
 /// limits.
@@ -219,10 +220,15 @@ impl Upgrade {
     /// [`allow_origins`](Self::allow_origins). Not set by default.
     ///
     /// The host is that of the request. A proxy in front of the server must pass Host on. The
-    /// scheme isn't compared, except that it gives the port where that is left out.
+    /// scheme isn't compared, except that it gives the port where that is left out. A name that an
+    /// attacker lets point at a server in a private network is the same in both headers, so such a
+    /// server should list its origins and not set this.
     #[must_use]
     pub fn same_origin(mut self) -> Self {
-        self.set().same_origin = true;
+        // Settings that are shared are not copied for nothing.
+        if !self.settings.same_origin {
+            self.set().same_origin = true;
+        }
         self
     }
 
@@ -271,6 +277,21 @@ impl Upgrade {
     /// The time set by [`timeout`](Self::timeout), for an adapter.
     pub fn time_limit(&self) -> Duration {
         self.settings.timeout
+    }
+
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        let limits = &self.settings.limits;
+        InForce::new(
+            "Upgrade",
+            [
+                ("max_head_size", Bound::bytes(limits.head)),
+                ("max_headers", Bound::count(limits.fields)),
+                ("max_line_size", Bound::bytes(limits.line)),
+                ("max_error_body_size", Bound::bytes(limits.error_body)),
+                ("timeout", Bound::time(self.settings.timeout)),
+            ],
+        )
     }
 
     fn set(&mut self) -> &mut Settings {

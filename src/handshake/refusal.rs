@@ -170,7 +170,7 @@ mod tests {
         std::mem::take(&mut results[0])
     }
 
-    /// RFC 9112 §6.3; checklist A1; table row R084.
+    /// A1, row R084, RFC 9112 §6.3.
     #[test]
     fn the_content_ends_where_the_head_says_or_at_the_limit() {
         let length = [("content-length", "3")];

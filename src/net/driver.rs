@@ -43,6 +43,8 @@ pub(super) struct Driver<S> {
     /// How many bytes of output were ever written.
     pub(super) written: u64,
     pub(super) round_trip: Option<Duration>,
+    /// Since when output waits to be written.
+    waiting_since: Option<Instant>,
     /// How much was received without waiting, see [`TURN`].
     unwaited: u32,
     /// Whether the last read went straight into a message.
@@ -68,11 +70,19 @@ enum Phase {
 /// to see that it did.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// A peer that vanished takes nothing, but the buffers in front of it do until they are full. What
+/// is taken after this long is no longer theirs.
+const FULL: Duration = Duration::from_secs(1);
+
 /// After so many frames' worth of work without waiting, a connection lets others run.
 const TURN: u32 = 512;
 
 /// What a read counts in a turn: it may bring thousands of frames that make no event.
 const READ_COST: u32 = 32;
+
+/// How many bytes of a message count as much as a frame: it may be inflated from very few, and reads
+/// say nothing about them.
+const LEN_COST: u32 = 8 << 10;
 
 /// How much is read between two large messages: enough to know how long the second is, and little
 /// to copy.
@@ -95,6 +105,7 @@ impl<S> Driver<S> {
             unflushed: false,
             written: 0,
             round_trip: None,
+            waiting_since: None,
             unwaited: 0,
             was_direct: false,
         }
@@ -228,7 +239,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let received = match self.connection.receive_whole(&mut unread) {
                 Some(received) => received.map(Some),
                 None if is_cut(&self.connection, unread) => break,
-                None => self.connection.receive(&mut unread),
+                None => {
+                    let received = self.connection.receive(&mut unread);
+                    if let Ok(Some(event)) = &received {
+                        self.unwaited += len_of(event) / LEN_COST;
+                    }
+                    received
+                }
             };
             match received {
                 Ok(Some(event)) => {
@@ -340,12 +357,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_write_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.written;
         let polled = self.poll_write_all(cx);
-        if polled.is_pending() {
-            self.connection.output().shrink();
-            if self.written > before {
-                // The peer takes what is sent, so it lives, whatever is in front of its Pong.
-                self.connection.pause_deadlines();
-            }
+        if polled.is_ready() {
+            self.waiting_since = None;
+            return polled;
+        }
+        self.connection.output().shrink();
+        let now = Instant::now();
+        let since = *self.waiting_since.get_or_insert(now);
+        if self.written > before && now - since >= FULL {
+            // The peer takes what is sent, so it lives, whatever is in front of its Pong.
+            self.connection.pause_deadlines();
         }
         polled
     }
@@ -580,6 +601,17 @@ impl Timer {
             sleep.as_mut().reset(due);
         }
     }
+}
+
+/// How much of a message an event gives.
+fn len_of(event: &Event<'_>) -> u32 {
+    let len = match event {
+        Event::Text(text) => text.len(),
+        Event::Binary(payload) => payload.len(),
+        Event::Fragment(fragment) => fragment.payload.len(),
+        _ => 0,
+    };
+    len.try_into().unwrap_or(u32::MAX)
 }
 
 /// Whether `input` is the front part of a message that a buffer holds whole.

@@ -19,6 +19,7 @@ use super::error::Error;
 use super::server::Incoming;
 use super::websocket::WebSocket;
 use crate::handshake::Upgrade;
+use crate::limits::{Bound, InForce};
 use crate::log::{debug, warn};
 use crate::protocol::Config;
 
@@ -89,6 +90,10 @@ impl Server {
     /// # Errors
     ///
     /// As [`TcpListener::bind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves nothing behind.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Ok(Self::new(TcpListener::bind(address).await?))
     }
@@ -145,6 +150,28 @@ impl Server {
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
+    }
+
+    /// The limits in force as a list: those of the server, of its opening handshakes and of its
+    /// connections. A handler may set others for its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example() -> std::io::Result<()> {
+    /// let server = wsroom::net::Server::bind("127.0.0.1:9002").await?;
+    /// print!("{}", server.in_force());
+    /// # Ok(()) }
+    /// ```
+    pub fn in_force(&self) -> InForce {
+        let own = [
+            ("max_handshakes", Bound::count(self.max_handshakes)),
+            ("max_connections", Bound::count(self.max_connections)),
+            ("shutdown_timeout", Bound::time(self.shutdown_timeout)),
+        ];
+        InForce::new("Server", own)
+            .and(self.upgrade.in_force())
+            .and(self.config.in_force())
     }
 
     /// The address that the server listens on.
@@ -218,15 +245,14 @@ impl Server {
         H: Fn(Arrival) -> F + Send + Sync + 'static,
         F: Future + Send + 'static,
     {
-        let upgrade = match self.any_origin {
-            true => self.upgrade,
-            false => self.upgrade.same_origin(),
+        let mut terms = Terms {
+            upgrade: Upgrade::default(),
+            any_origin: self.any_origin,
+            config: self.config,
         };
+        terms.upgrade = terms.with_origins(self.upgrade);
         let shared = Arc::new(Shared {
-            terms: Arc::new(Terms {
-                upgrade,
-                config: self.config,
-            }),
+            terms: Arc::new(terms),
             handler,
         });
         let door = Door {
@@ -286,7 +312,18 @@ struct Shared<H> {
 #[derive(Debug)]
 struct Terms {
     upgrade: Upgrade,
+    any_origin: bool,
     config: Config,
+}
+
+impl Terms {
+    /// §10.2: what the server says of origins holds for whatever a handler accepts with.
+    fn with_origins(&self, upgrade: Upgrade) -> Upgrade {
+        match self.any_origin {
+            true => upgrade,
+            false => upgrade.same_origin(),
+        }
+    }
 }
 
 /// Reads the request of a connection and calls the handler.
@@ -351,7 +388,8 @@ impl Arrival {
     }
 
     /// Accepts with another [`Upgrade`], best made of a clone of [`upgrade`](Self::upgrade), and
-    /// another [`Config`].
+    /// another [`Config`]. [`Upgrade::same_origin`] is added here too, unless the server lets in
+    /// [any origin](Server::any_origin).
     ///
     /// # Errors
     ///
@@ -368,10 +406,12 @@ impl Arrival {
         Box::pin(async move {
             let Self {
                 incoming,
+                terms,
                 _handshake,
                 ..
             } = self;
-            incoming.accept_here(upgrade, config).await
+            let upgrade = terms.with_origins(upgrade.clone());
+            incoming.accept_here(&upgrade, config).await
         })
     }
 

@@ -19,6 +19,7 @@ use super::inbox::{Audience, Inbox, Room};
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
+use crate::limits::{Bound, InForce};
 use crate::message::Message;
 use crate::outbox::{
     self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, keep_room,
@@ -32,7 +33,9 @@ use crate::protocol::{CloseInfo, Event, State};
 /// is busy holds up neither Pongs nor what others send: messages that come meanwhile wait in an
 /// inbox, and when that is full, the peer waits.
 ///
-/// Dropping a session closes the connection, with code 1000, or 1011 if the thread panics.
+/// Dropping a session closes the connection, with code 1000, or 1011 if the thread panics. Once it
+/// was told to close, what the peer still sends is taken as long as there is room in the inbox: from
+/// the first message on for which there is none, the rest is dropped.
 ///
 /// # Examples
 ///
@@ -98,6 +101,15 @@ impl SessionConfig {
         self.inbox_bytes = bytes;
         self
     }
+
+    /// The limits in force as a list, those of the outbox too.
+    pub fn in_force(&self) -> InForce {
+        let inbox = [
+            ("inbox_messages", Bound::count(self.inbox_messages)),
+            ("inbox_bytes", Bound::bytes(self.inbox_bytes)),
+        ];
+        InForce::new("SessionConfig", inbox).and(self.outbox.in_force())
+    }
 }
 
 impl Session {
@@ -134,6 +146,7 @@ impl Session {
             wake: Arc::new(StreamWake::new()),
             batch: VecDeque::new(),
             incoming: VecDeque::new(),
+            has_dropped: false,
             marks: VecDeque::new(),
         });
         Self {
@@ -294,6 +307,8 @@ struct SessionTask<S> {
     batch: VecDeque<Outgoing>,
     /// Messages that came and are not in the inbox yet; empty between polls.
     incoming: VecDeque<Message>,
+    /// A message was dropped for want of room, and so are all after it.
+    has_dropped: bool,
     /// After how many bytes written how many messages of the outbox are written.
     marks: VecDeque<(u64, u64)>,
 }
@@ -424,7 +439,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             // Who has closed has no more need of messages, if there is no room for them.
             Poll::Pending => Room::None,
         };
+        if self.has_dropped {
+            room = Room::None;
+        }
         let incoming = &mut self.incoming;
+        let has_dropped = &mut self.has_dropped;
         let received = self.driver.poll_whole(cx, |event| {
             let message: Message = match event {
                 Event::Text(text) => text.into(),
@@ -437,6 +456,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
                     incoming.reserve_exact(1);
                 }
                 incoming.push_back(message);
+            } else {
+                *has_dropped = true;
             }
             match room {
                 Room::Some { .. } => ControlFlow::Continue(()),
@@ -492,14 +513,15 @@ impl StreamWake {
 
     /// Begins a poll of the task; whether it was called since the last one began.
     fn begin(&self, task: &Waker) -> bool {
-        let was_called = self.was_called.swap(false, Ordering::AcqRel);
-        // While it was not called, the stream has nothing to tell that another waker would miss.
         let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *known {
             Some(known) => known.clone_from(task),
             None => *known = Some(task.clone()),
         }
-        was_called
+        drop(known);
+        // Last: a call that has found the waker of before holds the lock after it has said so, and
+        // is seen here; one that comes later finds this waker.
+        self.was_called.swap(false, Ordering::AcqRel)
     }
 }
 

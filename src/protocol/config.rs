@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::{Bound, InForce};
+
 /// Limits and deadlines of a [`Connection`](crate::Connection). Each is finite by default; a limit
 /// that is to be none must be written as the largest value of its type.
 ///
@@ -196,7 +198,28 @@ impl Config {
         self
     }
 
-    /// All limits in force.
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        InForce::new(
+            "Config",
+            [
+                ("max_message_size", Bound::bytes(self.max_message_size)),
+                ("max_frame_size", Bound::bytes(self.frame_limit())),
+                ("max_fragments", Bound::count(self.max_fragments as usize)),
+                ("write_mark", Bound::bytes(self.write_mark)),
+                ("ping_interval", Bound::time(self.ping_interval)),
+                ("pong_timeout", Bound::time(self.pong_timeout)),
+                ("idle_timeout", Bound::time(self.idle_timeout)),
+                ("close_timeout", Bound::time(self.close_timeout)),
+                (
+                    "compression_history",
+                    Bound::bytes(self.compression_history),
+                ),
+            ],
+        )
+    }
+
+    /// The limits in force, those of [`in_force`](Self::in_force) and the fixed one.
     pub const fn limits(&self) -> Limits {
         Limits {
             max_message_size: self.max_message_size,

@@ -401,6 +401,7 @@ mod tests {
         assert_eq!(output.copy_to_bytes(output.remaining()), wire);
     }
 
+    /// M4, B5.
     #[test]
     fn a_masked_payload_is_copied_so_that_shared_bytes_stay_as_they_are() {
         let payload = Bytes::from(vec![7; BY_REFERENCE]);

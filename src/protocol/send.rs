@@ -94,6 +94,7 @@ impl Sender {
     pub(super) fn new(masked: bool, deflater: Option<Box<Deflater>>) -> Self {
         Self {
             keys: if masked {
+                MaskKey::forget_keys_of_parent();
                 MaskKeys::Random
             } else {
                 MaskKeys::None

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::close::CloseFrame;
+use crate::limits::{Bound, InForce};
 use crate::outbox::{Outbox, Outgoing, TrySendError};
 
 use super::broadcast::{Broadcast, evict};
@@ -89,6 +90,11 @@ impl Hub {
     pub fn attach_with(&self, outbox: Outbox, profile: Profile) -> Member {
         let state = self.registry.attach(outbox, profile);
         Member::new(self.clone(), state)
+    }
+
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        self.registry.config().in_force()
     }
 
     /// Begins a message to the members of a room.
@@ -269,6 +275,18 @@ impl HubConfig {
     pub fn max_room_name(mut self, bytes: usize) -> Self {
         self.max_room_name = bytes;
         self
+    }
+
+    /// The limits in force as a list, to print or to look through.
+    pub fn in_force(&self) -> InForce {
+        InForce::new(
+            "HubConfig",
+            [
+                ("max_room_members", Bound::count(self.max_room_members)),
+                ("max_member_rooms", Bound::count(self.max_member_rooms)),
+                ("max_room_name", Bound::bytes(self.max_room_name)),
+            ],
+        )
     }
 
     /// What is called when members and rooms come and go: nothing.

@@ -116,6 +116,10 @@ impl Registry {
         }
     }
 
+    pub(super) const fn config(&self) -> &HubConfig {
+        &self.config
+    }
+
     pub(super) fn attach(&self, outbox: Outbox, profile: Profile) -> Arc<MemberState> {
         let id = MemberId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
         let member = Arc::new(MemberState {

@@ -1,5 +1,6 @@
 //! An allocator that counts what each thread holds.
 
+#![allow(dead_code, reason = "no test uses all of it")]
 #![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -15,7 +16,16 @@ pub(crate) fn measured<T>(body: impl FnOnce() -> T) -> (T, usize, usize) {
     (result, held(PEAK.get()), held(LIVE.get()))
 }
 
+/// Runs `body`, and gives besides its result the bytes that this thread has asked for, whether or
+/// not it gave them back.
+pub(crate) fn asked<T>(body: impl FnOnce() -> T) -> (T, usize) {
+    let before = ASKED.get();
+    let result = body();
+    (result, ASKED.get() - before)
+}
+
 thread_local! {
+    static ASKED: Cell<usize> = const { Cell::new(0) };
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -38,6 +48,7 @@ impl Counting {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::count(layout.size() as isize);
+        ASKED.set(ASKED.get() + layout.size());
         // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
@@ -50,6 +61,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         Self::count(size as isize - layout.size() as isize);
+        ASKED.set(ASKED.get() + size);
         // SAFETY: the caller keeps the contract of `realloc`, and `alloc` gave `System`'s pointer.
         unsafe { System.realloc(pointer, layout, size) }
     }

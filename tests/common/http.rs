@@ -1,5 +1,7 @@
 //! HTTP/1.1 by hand, for what no client library would send.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,7 +7,7 @@ use wsroom::handshake::{HandshakeError, Upgrade};
 
 use crate::{NONCE, offer_of, request, switching};
 
-/// U1, U4: the parts of a URL, and the Host that is made of them.
+/// U1, U2, U4: the parts of a URL, and the Host that is made of them.
 #[test]
 fn a_url_gives_host_port_target_and_the_host_header() {
     for (url, host, port, secure, target, header) in [
@@ -103,7 +103,7 @@ fn a_url_gives_host_port_target_and_the_host_header() {
     }
 }
 
-/// U1, U2.
+/// U1, U2, O09, O12.
 #[test]
 fn a_url_that_no_websocket_has_is_an_error() {
     let fault = |url: &str| Upgrade::default().offer(url).unwrap_err();
@@ -152,7 +152,7 @@ fn a_url_that_no_websocket_has_is_an_error() {
     }
 }
 
-/// U3 to U8: the request, byte for byte.
+/// U3 to U5, U7, U8: the request, byte for byte.
 #[test]
 fn a_request_has_every_header_once_and_host_first() {
     let offer = Upgrade::default()
@@ -194,7 +194,7 @@ fn ten_thousand_keys_are_all_different() {
     }
 }
 
-/// U8; §4.1, item 10.
+/// U8, O09, O10, O17: U8; §4.1, item 10.
 #[test]
 fn subprotocols_are_tokens_and_unique() {
     for protocols in [
@@ -220,7 +220,7 @@ fn subprotocols_are_tokens_and_unique() {
     }
 }
 
-/// U11: nothing that an application passes makes a line of its own.
+/// U11, O09, O10: nothing that an application passes makes a line of its own.
 #[test]
 fn an_additional_header_cannot_end_its_line() {
     for value in ["a\r\nX: y", "a\nX: y", "a\rb", "a\0b", "\r\n\r\n"] {
@@ -244,6 +244,7 @@ fn an_additional_header_cannot_end_its_line() {
     }
 }
 
+/// O11.
 #[test]
 fn the_headers_of_the_handshake_are_its_own() {
     for name in [
@@ -267,7 +268,7 @@ fn the_headers_of_the_handshake_are_its_own() {
     }
 }
 
-/// A1: a refusal gives the response back.
+/// A1, A11: a refusal gives the response back.
 #[test]
 fn another_status_than_101_is_reported_with_its_headers() {
     let offer = Upgrade::default().offer("ws://a/").unwrap();
@@ -327,7 +328,7 @@ fn a_client_checks_every_header_of_a_101() {
     }
 }
 
-/// A8; §4.1: HTTP/1.1 or higher; in HTTP/1.0 there is no upgrade.
+/// A8: A8; §4.1: HTTP/1.1 or higher; in HTTP/1.0 there is no upgrade.
 #[test]
 fn a_101_of_http_1_0_is_refused() {
     let mut response = switching(&[]);

@@ -30,7 +30,7 @@ fn ten_interim_responses_are_skipped() {
     ));
 }
 
-/// A12: the limits are those of the configuration, on either side.
+/// A12, S24: the limits are those of the configuration, on either side.
 #[test]
 fn a_head_may_fill_its_limits_and_no_more() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: yz\r\n\r\n";
@@ -54,6 +54,23 @@ fn a_head_may_fill_its_limits_and_no_more() {
     let fault = receive(Upgrade::default().max_line_size(13)).unwrap_err();
     assert!(matches!(fault, HandshakeError::RequestLineTooLong));
     assert_eq!(fault.status(), 414);
+
+    let head = b"HTTP/1.1 101\r\nA: a\r\nX: yz\r\n\r\n";
+    let receive = |upgrade: Upgrade| {
+        let mut input = &head[..];
+        ResponseHead::new(&upgrade)
+            .receive(&mut input)
+            .map(|response| response.is_some())
+    };
+    let size = Upgrade::default().max_head_size(head.len());
+    assert!(receive(size.clone()).unwrap());
+    let fault = receive(size.max_head_size(head.len() - 1)).unwrap_err();
+    assert!(matches!(fault, HandshakeError::HeadTooLarge));
+    assert!(receive(Upgrade::default().max_headers(2)).unwrap());
+    let fault = receive(Upgrade::default().max_headers(1)).unwrap_err();
+    assert!(matches!(fault, HandshakeError::TooManyHeaders));
+    assert!(receive(Upgrade::default().max_line_size(12)).unwrap());
+    assert!(receive(Upgrade::default().max_line_size(11)).is_err());
 }
 
 /// S24: a line of a field is refused at the first byte that is too many.
@@ -76,7 +93,7 @@ fn a_handshake_has_ten_seconds_by_default() {
     assert_eq!(HandshakeError::TimedOut.status(), 408);
 }
 
-/// S27.
+/// S27, A2.
 #[test]
 fn a_client_that_expects_100_gets_it_before_the_101() {
     let mut request = request();
@@ -120,7 +137,8 @@ fn bytes_after_a_head_stay_in_the_input() {
     assert_eq!(input, b"\x81\x05");
 }
 
-/// A fault is there as soon as its byte is, and asking again gives it again.
+/// S3, S6 to S8, S10, S11: A fault is there as soon as its byte is, and asking again gives it
+/// again.
 #[test]
 fn a_fault_is_reported_at_its_byte() {
     for (bytes, at) in [
@@ -205,7 +223,7 @@ fn a_request_that_is_no_handshake_is_read_as_well() {
     assert_eq!(input, b"hi");
 }
 
-/// W1: a 101 has no content, whatever its headers say.
+/// W1, S29: a 101 has no content, whatever its headers say.
 #[test]
 fn the_framing_of_a_response_is_not_the_applications() {
     let mut response = Response::new("no");

@@ -6,7 +6,7 @@ use wsroom::handshake::{HandshakeError, Upgrade, encode_accepted, extension_offe
 
 use crate::{request, status_of};
 
-/// §4.2.1, §1.2: the example, and W1: the 101 byte for byte.
+/// W1, §4.2.1, §1.2: the example, and the 101 byte for byte.
 #[test]
 fn the_example_of_the_rfc_is_answered() {
     let upgrade = Upgrade::default()
@@ -33,7 +33,7 @@ fn the_example_of_the_rfc_is_answered() {
     );
 }
 
-/// S19: the preference of the server decides.
+/// S19, O11: the preference of the server decides.
 #[test]
 fn the_first_subprotocol_of_the_server_that_is_offered_is_chosen() {
     for (ours, offered, chosen) in [
@@ -69,7 +69,8 @@ fn at_most_64_subprotocols_are_read() {
     assert!(matches!(list(65), Err(HandshakeError::TooManyProtocols)));
 }
 
-/// S1 to S17: what one changed header does to the status, where an HTTP library read the request.
+/// S12 to S17, S20, S26: what one changed header does to the status, where an HTTP library read the
+/// request.
 #[test]
 fn a_request_from_an_http_library_is_judged_like_one_from_bytes() {
     for (name, value, status) in [
@@ -142,7 +143,7 @@ fn method_version_and_target_are_checked() {
     );
 }
 
-/// S16: the version is a number from 0 to 255 without leading zeros (§4.3).
+/// S16, S17: the version is a number from 0 to 255 without leading zeros (§4.3).
 #[test]
 fn every_version_is_answered_by_its_form() {
     for version in 0..1200 {
@@ -216,7 +217,7 @@ fn an_origin_is_let_in_by_the_list_or_by_its_host() {
     assert_eq!(status_of(&listed, &twice), 400);
 }
 
-/// An absolute target names the host in place of Host (RFC 9112 §3.2.2).
+/// S21: an absolute target names the host in place of Host (RFC 9112 §3.2.2).
 #[test]
 fn the_same_origin_is_that_of_an_absolute_target() {
     let upgrade = Upgrade::default().same_origin();

@@ -49,7 +49,7 @@ async fn what_is_sent_arrives_in_order_and_as_it_was() {
     }
 }
 
-/// Row 19 of the complaints: a reply does not cost a write each.
+/// A reply does not cost a write each.
 #[tokio::test]
 async fn an_echo_with_feed_makes_one_write_for_each_read() {
     let (mut socket, reads, writes, _far) = server(Config::default());
@@ -66,7 +66,7 @@ async fn an_echo_with_feed_makes_one_write_for_each_read() {
     }
 }
 
-/// §5.5.2, and row 2 of the complaints: "as soon as is practical".
+/// §5.5.2: "as soon as is practical".
 #[tokio::test]
 async fn a_pong_is_on_the_wire_when_recv_event_gives_the_ping() {
     let (mut socket, reads, writes, _far) = server(Config::default());
@@ -122,7 +122,7 @@ async fn a_clean_close_gives_none_and_none_again() {
     socket.flush().await.unwrap();
 }
 
-/// §7.1.7; X4: one event.
+/// X4 (server), C11 (server), §7.1.7: one event.
 #[tokio::test]
 async fn a_fault_is_reported_once_and_told_to_the_peer_once() {
     let (mut socket, reads, writes, _far) = server(Config::default());
@@ -135,7 +135,7 @@ async fn a_fault_is_reported_once_and_told_to_the_peer_once() {
     assert_eq!(frames(&writes.take()), [(0x88, reason)]);
 }
 
-/// §7.1.5: an end without a Close.
+/// X4 (server), C7 (server), §7.1.5: an end without a Close.
 #[tokio::test]
 async fn a_stream_that_ends_without_a_close_is_a_loss_reported_once() {
     let in_the_middle: [&[u8]; 4] = [b"", b"\x81", b"\x81\x85\0\0\0\0he", b"\x01\x81\0\0\0\0h"];
@@ -243,7 +243,7 @@ async fn prepared_messages_are_the_same_on_the_wire() {
     }
 }
 
-/// A peer that does not read (L3): what waits is bounded, and a feed waits.
+/// L3 (server), O14 (server): what waits for a peer that does not read is bounded, and a feed waits.
 #[tokio::test]
 async fn feed_waits_beyond_the_write_mark() {
     let config = Config::default().write_mark(10_000);
@@ -291,7 +291,7 @@ async fn messages_are_taken_while_nothing_can_be_written() {
     assert_eq!(wire.iter().filter(|frame| frame.0 == 0x81).count(), 100);
 }
 
-/// §5.5.3, L2: Pongs that nobody reads do not pile up.
+/// L2 (server), §5.5.3: Pongs that nobody reads do not pile up.
 #[tokio::test]
 async fn a_flood_of_pings_from_a_peer_that_does_not_read_takes_bounded_memory() {
     let (mut socket, reads, writes, _far) = server(Config::default());
@@ -340,12 +340,21 @@ pub(super) fn flooded(
     WebSocket<Flood>,
     std::sync::Arc<std::sync::atomic::AtomicUsize>,
 ) {
+    flooded_with(frame, Agreed::default())
+}
+
+pub(super) fn flooded_with(
+    frame: Vec<u8>,
+    agreed: Agreed,
+) -> (
+    WebSocket<Flood>,
+    std::sync::Arc<std::sync::atomic::AtomicUsize>,
+) {
     let count = std::sync::Arc::default();
     let flood = Flood {
         frame,
         read: std::sync::Arc::clone(&count),
     };
-    let agreed = Agreed::default();
     let socket = WebSocket::new(flood, Role::Server, agreed, Config::default(), &[]);
     (socket, count)
 }
@@ -449,6 +458,7 @@ async fn a_write_that_fails_ends_send_and_flush_with_its_error_once() {
     assert_eq!(socket.recv().await.unwrap(), None);
 }
 
+/// S28.
 #[tokio::test]
 async fn bytes_behind_the_handshake_are_the_first_frames() {
     let (near, _far) = pipe(ROOMY);
@@ -466,7 +476,7 @@ async fn bytes_behind_the_handshake_are_the_first_frames() {
     assert_eq!(socket.recv().await.unwrap(), Some("bird".into()));
 }
 
-/// §5.1: who is client and who is server decides about the mask.
+/// F3, F4, §5.1: who is client and who is server decides about the mask.
 #[tokio::test]
 async fn a_client_refuses_masked_frames_and_a_server_unmasked_ones() {
     for (role, frame) in [

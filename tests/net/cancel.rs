@@ -23,7 +23,7 @@ const SEEDS: u64 = 12;
 const COUNT: usize = 60;
 
 /// Polls a future up to `polls` times, then drops it.
-async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+pub(super) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {
@@ -167,7 +167,7 @@ async fn recv_fragment_may_be_dropped_anywhere() {
     }
 }
 
-fn joined(pieces: &[Fragment]) -> Message {
+pub(super) fn joined(pieces: &[Fragment]) -> Message {
     let bytes: Vec<u8> = pieces
         .iter()
         .flat_map(|piece| piece.payload.to_vec())
@@ -178,8 +178,8 @@ fn joined(pieces: &[Fragment]) -> Message {
     }
 }
 
-/// A message is accepted when its feed is done, or when a dropped send has put it in: the peer
-/// gets those and no other, in order.
+/// O15 (client): A message is accepted when its feed is done, or when a dropped send has put it in:
+/// the peer gets those and no other, in order.
 #[tokio::test(start_paused = true)]
 async fn send_feed_flush_and_ping_may_be_dropped_anywhere() {
     for seed in 0..SEEDS {
@@ -427,7 +427,7 @@ async fn a_server_may_drop_its_handshake_after_any_number_of_polls() {
     }
 }
 
-/// Between polls the wire holds whole frames only, or the front of one that goes on later.
+/// O15 (server): between polls the wire holds whole frames only, or the front of one that goes on later.
 #[tokio::test(start_paused = true)]
 async fn what_was_written_by_dropped_futures_decodes_to_what_was_accepted() {
     for seed in 0..SEEDS {

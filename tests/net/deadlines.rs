@@ -25,7 +25,8 @@ fn seconds(since: Instant) -> u64 {
     since.elapsed().as_secs()
 }
 
-/// P4, X5: a half-open peer is found within 40 seconds, and told 1011 if it should be there.
+/// P4 (server), X5 (server): a half-open peer is found within 40 seconds, and told 1011 if it
+/// should be there.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_vanished_is_found_after_40_seconds() {
     let start = Instant::now();
@@ -57,6 +58,26 @@ async fn a_send_to_a_peer_that_vanished_fails_after_40_seconds() {
     assert!(matches!(socket.send("x").await, Err(Error::PongTimeout)));
     assert_eq!(seconds(start), 40);
     assert_eq!(socket.recv().await.unwrap(), None);
+}
+
+/// X5: that a part of what is sent finds room in the buffers of the system is no sign of life.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_vanished_is_found_although_writes_make_progress() {
+    for seed in 0..10 {
+        let start = Instant::now();
+        let (near, _far) = pipe(ROOMY);
+        let mut socket = socket(near.chopped(seed), Role::Server, Config::default());
+        let lost = loop {
+            match socket.recv_timeout(Duration::from_secs(1)).await {
+                Err(Error::RecvTimeout) if seconds(start) < 600 => {
+                    socket.feed(binary(1_000)).await.unwrap();
+                }
+                ended => break ended,
+            }
+        };
+        assert!(matches!(lost, Err(Error::PongTimeout)), "{lost:?}");
+        assert_eq!(seconds(start), 40, "seed {seed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +120,7 @@ async fn without_pings_a_silent_peer_is_closed_after_120_seconds() {
     drop(reads);
 }
 
-/// §7.1.1, C9.
+/// C9, §7.1.1.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_not_answered_is_cut_after_10_seconds() {
     for role in [Role::Client, Role::Server] {
@@ -172,7 +193,7 @@ async fn flush_goes_on_writing_after_the_peer_has_closed() {
     assert_eq!(wire, [(0x81, b"farewell".to_vec()), (0x88, vec![])]);
 }
 
-/// §7.1.1, C1: a client lets the server end the stream, for two seconds.
+/// C1 (client), §7.1.1: a client lets the server end the stream, for two seconds.
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_two_seconds_for_the_server_to_end_the_stream() {
     let start = Instant::now();
@@ -187,7 +208,7 @@ async fn a_client_waits_two_seconds_for_the_server_to_end_the_stream() {
     assert!(writes.is_ended());
 }
 
-/// C1: a server ends the stream at once, and waits for the client to see it.
+/// C1 (server): a server ends the stream at once, and waits for the client to see it.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_the_stream_at_once() {
     let start = Instant::now();
@@ -200,6 +221,7 @@ async fn a_server_ends_the_stream_at_once() {
     assert_eq!(seconds(start), 0);
 }
 
+/// C8.
 #[tokio::test(start_paused = true)]
 async fn a_closing_handshake_between_two_of_us_takes_no_time() {
     let start = Instant::now();
@@ -214,7 +236,7 @@ async fn a_closing_handshake_between_two_of_us_takes_no_time() {
     assert_eq!(seconds(start), 0);
 }
 
-/// P4: a peer that takes what is sent, however slowly, is not gone.
+/// P4 (server): a peer that takes what is sent, however slowly, is not gone.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_taken_for_dead() {
     for sending in [true, false] {

@@ -16,7 +16,8 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// The peer has sent a megabyte that nobody will read when the server closes and drops the socket.
+/// C10: the peer has sent a megabyte that nobody will read when the server closes and drops the
+/// socket.
 #[tokio::test]
 async fn a_peer_with_unread_data_in_flight_still_reads_the_close() {
     let (mut peer, stream) = tcp().await;
@@ -44,7 +45,7 @@ async fn a_peer_with_unread_data_in_flight_still_reads_the_close() {
     assert!(serving.await.unwrap().is_clean());
 }
 
-/// §7.1.7: the same after a fault, which the peer learns from the code.
+/// C10, §7.1.7: the same after a fault, which the peer learns from the code.
 #[tokio::test]
 async fn a_peer_that_goes_on_sending_after_a_fault_still_reads_the_close() {
     let (mut peer, stream) = tcp().await;
@@ -64,7 +65,7 @@ async fn a_peer_that_goes_on_sending_after_a_fault_still_reads_the_close() {
     assert!(matches!(serving.await.unwrap(), Err(Error::Protocol(_))));
 }
 
-/// X4.
+/// X4 (server).
 #[tokio::test]
 async fn a_reset_is_one_error() {
     let (peer, stream) = tcp().await;

@@ -7,7 +7,7 @@ use super::{ROOMY, frames, masked_piece, pipe, socket};
 
 const SEEDS: u64 = 400;
 
-/// §7.1.7, C11: the codes that a peer can bring about by what it sends.
+/// C11 (server), §7.1.7: the codes that a peer can bring about by what it sends.
 #[tokio::test(start_paused = true)]
 async fn garbage_in_an_open_connection_is_answered_with_one_close() {
     let mut codes = std::collections::BTreeMap::<u16, usize>::new();

@@ -5,7 +5,10 @@
 
 mod adapter;
 mod cancel;
+#[cfg(feature = "deflate")]
+mod compressed;
 mod deadlines;
+mod dropped;
 mod ending;
 mod fragments;
 mod garbage;

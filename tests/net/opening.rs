@@ -45,7 +45,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// S4, S8 of the features; S28: frames in the packet of the request.
+/// S28: frames in the packet of the request.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_accepted_in_two_steps_with_a_wait_between_them() {
     let bytes = [request(), masked(1, b"early")].concat();
@@ -203,7 +203,7 @@ fn refused(error: Error) -> Response<bytes::Bytes> {
     }
 }
 
-/// A10: frames in the packet of the 101, and A2: interim responses before it.
+/// A2, A10: frames in the packet of the 101, and interim responses before it.
 #[tokio::test(start_paused = true)]
 async fn frames_behind_the_101_are_kept() {
     let (connecting, mut far, request) = connecting(Upgrade::default()).await;
@@ -221,7 +221,7 @@ async fn frames_behind_the_101_are_kept() {
     assert_eq!(messages(Role::Server, wire), [Message::from("back")]);
 }
 
-/// A1, and complaint 3.1: status, headers and content of a refusal, however the content comes.
+/// A1: status, headers and content of a refusal, however the content comes.
 #[tokio::test(start_paused = true)]
 async fn a_client_gets_the_status_headers_and_content_of_a_refusal() {
     let late = [
@@ -248,6 +248,7 @@ async fn a_client_gets_the_status_headers_and_content_of_a_refusal() {
     }
 }
 
+/// A1.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_whose_content_never_ends_is_cut() {
     for (limit, seconds) in [(64, 0), (1 << 20, 2)] {

@@ -12,7 +12,7 @@ use wsroom::{
 };
 
 use super::pipe::{Chopped, Lane};
-use super::{ROOMY, binary, close_body, frames, masked, messages, pipe, socket};
+use super::{ROOMY, binary, close_body, frames, masked, messages, pipe, plain, socket};
 
 /// A server's session whose client is the test: what it reads and what it writes.
 fn session(config: SessionConfig) -> (Session, Lane, Lane, Chopped) {
@@ -86,7 +86,7 @@ async fn what_one_task_queues_arrives_in_its_order() {
     }
 }
 
-/// S12: a completion that means something.
+/// A completion that means something.
 #[tokio::test(start_paused = true)]
 async fn flush_resolves_when_the_message_was_written_and_not_before() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
@@ -134,7 +134,7 @@ async fn all_that_is_queued_leaves_when_a_stalled_peer_reads_again() {
     assert_eq!(messages(Role::Client, writes.take()).len(), 11);
 }
 
-/// L3.
+/// L3 (server), O14 (server).
 #[tokio::test(start_paused = true)]
 async fn an_outbox_is_bounded_in_messages_and_in_bytes() {
     let limits = OutboxLimits::default().max_messages(3).max_bytes(1_000);
@@ -161,7 +161,7 @@ async fn an_outbox_is_bounded_in_messages_and_in_bytes() {
     }
 }
 
-/// S24: pongs, deliveries and the keepalive do not wait for the application.
+/// Pongs, deliveries and the keepalive do not wait for the application.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_sleeps_holds_up_neither_pongs_nor_deliveries() {
     let (mut session, reads, writes, _far) = session(SessionConfig::default());
@@ -182,10 +182,15 @@ async fn a_handler_that_sleeps_holds_up_neither_pongs_nor_deliveries() {
 #[tokio::test(start_paused = true)]
 async fn a_full_inbox_makes_the_peer_wait_and_is_no_timeout() {
     let config = SessionConfig::default().inbox_messages(4);
-    for frame in [masked(1, b"m"), masked(2, &[0; 20_000])] {
+    for (role, frame) in [
+        (Role::Server, masked(1, b"m")),
+        (Role::Server, masked(2, &[0; 20_000])),
+        (Role::Client, plain(0x81, b"m")),
+        (Role::Client, plain(0x82, &[0; 20_000])),
+    ] {
         let (near, far) = pipe(50_000);
         let reads = near.incoming();
-        let socket = socket(near, Role::Server, Config::default());
+        let socket = socket(near, role, Config::default());
         let mut session = Session::spawn_with(socket, config.inbox_bytes(40_000));
         for _ in 0..10 {
             reads.put(&frame);
@@ -205,7 +210,7 @@ async fn a_full_inbox_makes_the_peer_wait_and_is_no_timeout() {
     }
 }
 
-/// S22: all who ask learn the same.
+/// All who ask learn the same.
 #[tokio::test(start_paused = true)]
 async fn all_who_wait_for_the_end_learn_how_it_was() {
     let (session, reads, _writes, _far) = session(SessionConfig::default());
@@ -355,7 +360,7 @@ async fn an_evicted_peer_gets_its_close_instead_of_what_is_queued() {
     assert_eq!(wire[1], (0x88, close_body(1013, "")));
 }
 
-/// C9: an evicted peer that reads nothing is cut.
+/// C9 (server): an evicted peer that reads nothing is cut.
 #[tokio::test(start_paused = true)]
 async fn an_evicted_peer_that_reads_nothing_is_cut_after_10_seconds() {
     let (session, _reads, writes, _far) = session(SessionConfig::default());
@@ -449,7 +454,7 @@ async fn the_round_trip_is_known_after_a_ping() {
     assert_eq!(session.round_trip(), Some(Duration::from_millis(300)));
 }
 
-/// X5.
+/// X5 (server).
 #[tokio::test(start_paused = true)]
 async fn a_session_finds_a_peer_that_vanished_within_40_seconds() {
     let start = Instant::now();
@@ -500,4 +505,24 @@ async fn two_sessions_that_send_all_they_can_never_stop() {
         let done = tokio::time::timeout(Duration::from_secs(15), running).await;
         sessions.push(done.expect("nothing moves any more").unwrap());
     }
+}
+
+/// Who closes may have no room for what still comes, but gets no later message without the ones
+/// before it.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_close_has_no_hole() {
+    let config = SessionConfig::default().inbox_messages(2);
+    let (mut session, reads, _writes, _far) = session(config);
+    reads.put(&[masked(1, b"1"), masked(1, b"2")].concat());
+    settle().await;
+    session.outbox().close(None);
+    settle().await;
+    reads.put(&masked(1, b"there is no room for it"));
+    settle().await;
+    assert_eq!(session.recv().await.unwrap(), Some("1".into()));
+    reads.put(&[masked(1, b"4"), masked(8, b"")].concat());
+    reads.end();
+    assert_eq!(session.recv().await.unwrap(), Some("2".into()));
+    assert_eq!(session.recv().await.unwrap(), None);
+    assert!(session.closed().await.unwrap().is_clean());
 }

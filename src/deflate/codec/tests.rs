@@ -48,7 +48,7 @@ fn inflate(from_client: bool, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>, Invali
     whole
 }
 
-/// §7.2.3.1, §7.2.3.3, §7.2.3.4, §7.2.3.5, §7.2.3.6.
+/// E8, §7.2.3.1, §7.2.3.3, §7.2.3.4, §7.2.3.5, §7.2.3.6.
 #[test]
 fn the_examples_of_one_message_are_inflated() {
     for (payload, message) in [
@@ -68,7 +68,7 @@ fn the_examples_of_one_message_are_inflated() {
     }
 }
 
-/// §7.2.3.2: the second message refers to the first, if that was agreed on.
+/// E9, §7.2.3.2: the second message refers to the first, if that was agreed on.
 #[test]
 fn the_example_of_a_shared_window_is_inflated() {
     let messages: [&[u8]; 2] = [b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00"];
@@ -76,6 +76,7 @@ fn the_example_of_a_shared_window_is_inflated() {
     assert_eq!(inflate(true, &messages), Err(InvalidDeflate));
 }
 
+/// E10.
 #[test]
 fn the_examples_are_deflated() {
     let mut deflater = Deflater::new(PARAMS, false, EFFORT).unwrap();
@@ -94,7 +95,7 @@ fn the_examples_are_deflated() {
     );
 }
 
-/// §7.2.2: the tail must end a block, and give nothing.
+/// E11, §7.2.2: the tail must end a block, and give nothing.
 #[test]
 fn a_message_that_the_tail_does_not_complete_is_invalid() {
     for payload in [

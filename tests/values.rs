@@ -74,7 +74,6 @@ fn shared_text_is_made_of_any_text_and_stands_for_it() {
     assert_eq!(Bytes::from(text.clone()), "b");
     assert_eq!(AsRef::<str>::as_ref(&text), "b");
     assert_eq!(AsRef::<[u8]>::as_ref(&text), b"b");
-    assert_eq!(AsRef::<Bytes>::as_ref(&text), "b");
     assert_eq!(Borrow::<str>::borrow(&text), "b");
     assert_eq!(HashMap::from([(text.clone(), 1)]).get("b"), Some(&1));
     assert_eq!(format!("{text:>3} {text:?}"), "  b \"b\"");

@@ -249,7 +249,6 @@ impl Talk {
         let mut stage = self.stage.clone();
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Spread evenly, so that no two runs differ by how many speak at once.
         pace.reset_after(PACE.mul_f64(random_range(0.0..1.0)));
         let epoch = random_range(1..u64::MAX);
         let mut said = 0;
@@ -290,6 +289,8 @@ impl Talk {
                             other => End::Fault(format!("close gave {other:?}")),
                         };
                     }
+                    // They began to wait at the same time, and are not to speak at the same time.
+                    pace.reset_after(PACE.mul_f64(random_range(0.0..1.0)));
                 }
             }
         }

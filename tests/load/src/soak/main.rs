@@ -67,7 +67,14 @@ fn main() -> ExitCode {
             let start = Instant::now();
             eprintln!("{name} ...");
             table.begin(name);
-            runtime.block_on(run(name, &options, &mut table));
+            let limit = 2 * options.time + Duration::from_secs(180);
+            let ended = runtime.block_on(async {
+                let scenario = run(name, &options, &mut table);
+                tokio::time::timeout(limit, scenario).await.is_ok()
+            });
+            if !ended {
+                table.exactly("scenarios that did not end", 1, 0);
+            }
             eprintln!("{name}: {} s", start.elapsed().as_secs());
         }
     }

@@ -116,6 +116,7 @@ fn a_list_is_read_as_the_document_says() {
         ("P4 or so: x", vec![Named::Unclear("P4 or so".into())]),
         ("S1 (peer)", vec![Named::Unclear("S1 (peer)".into())]),
         ("It says F1, G2: x", vec![]),
+        ("Rows of F1: x", vec![]),
         ("§5.1: F1", vec![]),
     ] {
         assert_eq!(list(text), expected, "{text}");
@@ -262,14 +263,13 @@ fn list(text: &str) -> Vec<Named> {
     let head = &text[..end.unwrap_or(text.len())];
     let mut named = Vec::new();
     for (number, item) in head.split(", ").enumerate() {
-        let rows = ["row ", "rows ", "Row ", "Rows "];
-        if ["§", "RFC ", "Autobahn "]
-            .iter()
-            .any(|begin| item.starts_with(begin))
-        {
+        let sections = ["§", "RFC ", "Autobahn "];
+        if sections.iter().any(|begin| item.starts_with(begin)) {
             continue;
         }
-        if let Some(rows) = rows.iter().find_map(|begin| item.strip_prefix(begin)) {
+        let rows = ["row ", "rows ", "Row ", "Rows "];
+        let rows = rows.iter().find_map(|begin| item.strip_prefix(begin));
+        if let Some(rows) = rows.filter(|rows| begins_with_id(rows)) {
             named.extend(rows.split(" to ").map(|row| Named::Row(row.to_owned())));
         } else if begins_with_id(item) {
             named.extend(rules_in(item).unwrap_or_else(|| vec![Named::Unclear(item.to_owned())]));
@@ -325,7 +325,10 @@ fn comments() -> Vec<Comment> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // A package of its own is no test.
+                if !path.join("Cargo.toml").exists() {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = fs::read_to_string(&path).unwrap();
                 comments.extend(comments_of(path.strip_prefix(root).unwrap(), &source));

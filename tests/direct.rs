@@ -78,6 +78,61 @@ fn what_is_read_directly_is_the_message_that_was_sent() {
     }
 }
 
+/// A read that fills the buffer ends the message, and what follows is read as ever.
+#[test]
+fn a_message_that_ends_in_the_direct_buffer_comes_out_of_it() {
+    let text = "aé€😀".repeat(3_300);
+    for role in ROLES {
+        for (first, payload) in [(0x81, text.as_bytes()), (0x82, &vec![7; 33_000])] {
+            for is_last in [true, false] {
+                let first = if is_last { first } else { first & 0x7f };
+                let mut wire = frame_to(role, first, payload);
+                let mut connection = Connection::new(role, Agreed::default(), Config::default());
+                assert!(!connection.is_inside_large());
+                let (mut begun, rest) = wire.split_at_mut(10_000);
+                assert!(connection.receive(&mut begun).unwrap().is_none());
+                assert!(connection.is_inside_large());
+                assert!(connection.receive_direct(0).unwrap().is_none());
+                let direct = connection.direct_buffer();
+                assert_eq!(direct.len(), rest.len(), "all that is missing");
+                direct.copy_from_slice(rest);
+                let mut event = connection.receive_direct(rest.len()).unwrap();
+                assert_eq!(event.is_some(), is_last);
+                let mut end = frame_to(role, 0x80, b"");
+                if !is_last {
+                    event = connection.receive(&mut &mut end[..]).unwrap();
+                }
+                let message = match event {
+                    Some(Event::Text(text)) => Message::from(text),
+                    Some(Event::Binary(payload)) => payload.into(),
+                    event => panic!("{event:?}"),
+                };
+                assert!(message.as_bytes() == payload && message.is_text() == (first & 1 == 1));
+                assert!(connection.direct_buffer().is_empty() && !connection.is_inside_large());
+            }
+        }
+    }
+}
+
+/// What an adapter may wait for, to give a message without a copy.
+#[test]
+fn the_length_of_a_whole_frame_is_known_from_its_header() {
+    for role in ROLES {
+        let mut connection = Connection::new(role, Agreed::default(), Config::default());
+        let whole = frame_to(role, 0x82, &[7; 300]);
+        let header = whole.len() - 300;
+        assert_eq!(connection.whole_len(&whole[..header]), Some(whole.len()));
+        assert_eq!(connection.whole_len(&whole[..header - 1]), None);
+        for other in [0x02, 0x89, 0x88, 0x80, 0xc2] {
+            let frame = frame_to(role, other, b"abc");
+            assert_eq!(connection.whole_len(&frame), None, "{other:02x}");
+        }
+        let mut begun = frame_to(role, 0x02, b"a");
+        assert!(connection.receive(&mut &mut begun[..]).unwrap().is_none());
+        assert_eq!(connection.whole_len(&whole), None, "inside a message");
+    }
+}
+
 /// The last frame of a message that came in fragments, too.
 #[test]
 fn fragments_are_read_directly_behind_what_came_before() {

@@ -49,36 +49,6 @@ fn the_examples_of_the_rfc_are_understood() {
     }
 }
 
-/// F1 to F4, F11, F12, G2, G3, §5.1, §5.2, §5.4, §5.5: what the two bytes say is judged by
-/// a model that shares no code with the crate, and so is what a payload of zeros then makes of it.
-#[test]
-fn every_pair_of_first_bytes_is_judged_as_a_plain_model_does() {
-    for role in ROLES {
-        let begin = frame_to(role, 0x02, b"a");
-        for inside in [false, true] {
-            for bytes in (0..=u16::MAX).map(u16::to_be_bytes) {
-                let mut connection = connection(role);
-                if inside {
-                    assert_eq!(receive(&mut connection, [&begin[..]]), []);
-                }
-                let mut outcomes = receive(&mut connection, [&bytes[..]]);
-                let failed_at_once = matches!(outcomes[..], [Err(_)]);
-                let expected = Model::judge(bytes, role, inside);
-                assert_eq!(
-                    failed_at_once,
-                    expected == Model::Refused,
-                    "{bytes:02x?} {role:?} {inside}"
-                );
-                if bytes[1] & 0x7f <= 125 {
-                    outcomes.extend(receive(&mut connection, [&[0; 129][..rest(bytes)]]));
-                    let actual = Model::of(&outcomes);
-                    assert_eq!(actual, expected, "{bytes:02x?} {role:?} {inside}");
-                }
-            }
-        }
-    }
-}
-
 /// F1 (server), F2 (server), F6 (server), F7 (server), F8 (server), F11 (server), F12 (server): a
 /// fault is told apart and reported at its last byte, not later.
 #[test]
@@ -193,66 +163,6 @@ fn a_message_that_lies_whole_in_the_input_is_borrowed_from_it() {
             assert_eq!(borrowed, if cut { 0 } else { 3 });
         }
     }
-}
-
-/// What comes of two first bytes that are followed by zeros.
-#[derive(Debug, PartialEq)]
-enum Model {
-    /// The two bytes are a fault already.
-    Refused,
-    Message,
-    /// A frame that does not end a message.
-    Nothing,
-    Ping,
-    Pong,
-    Close,
-    BadClose,
-}
-
-impl Model {
-    fn judge([first, second]: [u8; 2], role: Role, inside: bool) -> Self {
-        let (fin, opcode) = (first >= 0x80, first % 16);
-        let len = second % 128;
-        let known = [0, 1, 2, 8, 9, 10].contains(&opcode);
-        let reserved_bits = first / 16 % 8 != 0;
-        let fits = match opcode {
-            0 => inside,
-            1 | 2 => !inside,
-            8 => fin && len <= 125 && len != 1,
-            _ => fin && len <= 125,
-        };
-        let masked = second >= 0x80;
-        if !known || reserved_bits || !fits || masked != (role == Role::Server) {
-            return Self::Refused;
-        }
-        match (opcode, fin, len) {
-            (8, _, 0) => Self::Close,
-            (8, ..) => Self::BadClose,
-            (9, ..) => Self::Ping,
-            (10, ..) => Self::Pong,
-            (_, true, _) => Self::Message,
-            (_, false, _) => Self::Nothing,
-        }
-    }
-
-    fn of(outcomes: &[Result<OwnedEvent, ProtocolError>]) -> Self {
-        match outcomes {
-            [] => Self::Nothing,
-            [Ok(OwnedEvent::Text(_) | OwnedEvent::Binary(_))] => Self::Message,
-            [Ok(OwnedEvent::Ping(_))] => Self::Ping,
-            [Ok(OwnedEvent::Pong(..))] => Self::Pong,
-            [Ok(OwnedEvent::Close(1005, _))] => Self::Close,
-            [Err(ProtocolError::InvalidCloseCode(_))] => Self::BadClose,
-            [Err(_)] => Self::Refused,
-            _ => panic!("{outcomes:?}"),
-        }
-    }
-}
-
-/// How many bytes of a short frame follow its first two.
-fn rest([_, second]: [u8; 2]) -> usize {
-    let key_len = if second >= 0x80 { 4 } else { 0 };
-    key_len + usize::from(second % 128)
 }
 
 fn connection(role: Role) -> Connection {

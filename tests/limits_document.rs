@@ -189,14 +189,14 @@ fn of_a_server() -> wsroom::limits::InForce {
     server.unwrap().in_force()
 }
 
-/// Rows of settable limits: name and default.
+/// The settable limits: name and default.
 fn settable() -> BTreeMap<String, &'static str> {
     let rows = rows().filter(|cells| cells[0].contains("::"));
     rows.map(|cells| (cells[0].replace('`', ""), cells[1]))
         .collect()
 }
 
-/// Rows of constants: file and name, and the value.
+/// The constants: file and name, and the value.
 fn fixed() -> BTreeMap<String, &'static str> {
     let rows = rows().filter(|cells| cells.get(2).is_some_and(|cell| cell.starts_with("`src/")));
     rows.map(|cells| (cells[2].replace('`', ""), cells[1]))
@@ -208,13 +208,16 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|row| row.split(" | ").collect())
 }
 
-/// Every source below `src` but the network for tests, which no peer is on.
+/// Every source below `src`, but for the network of tests, on which no peer is a stranger.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut folders = vec![root().join("src")];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with("test_util") {
+                continue;
+            }
             if path.is_dir() {
                 if !path.ends_with("test_util") {
                     folders.push(path);

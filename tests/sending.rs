@@ -10,7 +10,7 @@ mod common {
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use common::answers::{connection_with, frame_from};
 use common::events::OwnedEvent;
 use common::output::written;
@@ -49,6 +49,47 @@ fn the_examples_of_the_rfc_are_encoded() {
     ] {
         server.send(vec![7; len]).unwrap();
         assert!(written(&mut server) == [header, &vec![7; len]].concat());
+    }
+}
+
+/// In each way there is to send, a message is the same bytes.
+#[test]
+fn a_payload_that_is_copied_is_sent_as_one_that_is_not() {
+    for role in ROLES {
+        for len in [0, 10, 5000, 70_000] {
+            let text = "x".repeat(len);
+            let [mut copied, mut given] =
+                [(); 2].map(|()| connection_with(role, Config::default()));
+            copied.send_text(&text).unwrap();
+            copied.send_binary(text.as_bytes()).unwrap();
+            given.send(text.as_str()).unwrap();
+            given.send(Message::binary(text)).unwrap();
+            assert!(written(&mut copied) == written(&mut given));
+        }
+    }
+}
+
+/// Memory is given up while a write has to wait, and nothing of what waits.
+#[test]
+fn an_output_that_shrinks_keeps_what_waits() {
+    for role in ROLES {
+        for left in [0, 1, 5000, 6000, 60_000] {
+            let [mut shrunk, mut plain] =
+                [(); 2].map(|()| connection_with(role, Config::default()));
+            for connection in [&mut shrunk, &mut plain] {
+                for len in [100, 4000, 10_000, 3, 50_000, 5] {
+                    connection.send(vec![len as u8; len]).unwrap();
+                }
+                let gone = connection.output_len() - left;
+                connection.output().advance(gone);
+            }
+            shrunk.output().shrink();
+            for connection in [&mut shrunk, &mut plain] {
+                connection.send("more").unwrap();
+            }
+            let wire = written(&mut plain);
+            assert!(wire.len() > left && written(&mut shrunk) == wire, "{left}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 use wsroom::test_util::{Faults, Network};
-use wsroom::{Agreed, CloseCode, CloseInfo, Config, Message, Upgrade};
+use wsroom::{Agreed, CloseCause, CloseCode, CloseFrame, CloseInfo, Config, Message, Upgrade};
 
 /// What may happen on the links of a run.
 fn draw_faults(network: &Network) -> Faults {
@@ -110,6 +110,11 @@ fn closes_agree(one: &CloseInfo, other: &CloseInfo) {
             assert_eq!(sender.sent.as_ref(), Some(received));
         } else {
             assert_eq!(receiver.code(), CloseCode::ABNORMAL);
+        }
+        if receiver.cause == CloseCause::Remote {
+            // §5.5.1: the answer has the code of what it answers.
+            let code = |frame: &Option<CloseFrame>| frame.as_ref().map(|frame| frame.code);
+            assert_eq!(code(&receiver.sent), code(&receiver.received));
         }
     }
 }

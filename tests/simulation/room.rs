@@ -20,7 +20,7 @@ use super::{draw_config, draw_faults, draw_upgrade, no_task_is_left, pause};
 
 #[test]
 fn members_get_what_was_sent_to_their_rooms_in_order_and_once() {
-    simulate(0..600, async |network| {
+    simulate(0..800, async |network| {
         LocalSet::new().run_until(run(network)).await;
     });
 }

@@ -18,7 +18,7 @@ use super::{
 
 #[test]
 fn a_session_loses_nothing_that_a_clean_close_promises() {
-    simulate(0..1_000, async |network| {
+    simulate(0..1_500, async |network| {
         let faults = draw_faults(&network);
         let breaks = !loses_nothing(&faults);
         network.set_faults(faults);
@@ -165,7 +165,7 @@ async fn send_all(outbox: Outbox, network: Network, sender: u64) -> Sent {
 /// not made up for.
 #[test]
 fn a_message_waits_for_no_other_event() {
-    simulate(0..300, async |network| {
+    simulate(0..500, async |network| {
         network.set_faults(Faults::lossless().stalls(0.0, Duration::ZERO..=Duration::ZERO));
         let agreed = agreed(&draw_upgrade(&network));
         let (near, far) = network.pair();

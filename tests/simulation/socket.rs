@@ -17,7 +17,7 @@ use super::{
 
 #[test]
 fn two_sockets_lose_nothing_that_a_clean_close_promises() {
-    simulate(0..1_500, async |network| {
+    simulate(0..2_500, async |network| {
         let faults = draw_faults(&network);
         let breaks = !loses_nothing(&faults);
         network.set_faults(faults);

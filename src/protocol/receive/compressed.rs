@@ -32,6 +32,12 @@ impl Receiver {
             Some(message) => message,
             None => Assembly::new(&frame, self.delivery),
         };
+        if frame.remaining > 0 && input.is_empty() {
+            // §10.4: a header by itself takes no state to inflate with.
+            self.message = Some(message);
+            self.frame = Some(frame);
+            return Ok(None);
+        }
         let mut given_out = BytesMut::new();
         loop {
             let room = config.max_message_size - message.inflated;

@@ -43,11 +43,13 @@ pub async fn open_raw(
          Sec-WebSocket-Version: 13\r\n{extension}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    // One byte at a time, since frames may follow.
-    while !head.ends_with(b"\r\n\r\n") {
-        let byte = timeout(Duration::from_secs(30), stream.read_u8()).await;
-        head.push(byte.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??);
+    let mut head = Vec::with_capacity(1024);
+    // What comes behind it is for nobody.
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = timeout(Duration::from_secs(30), stream.read_buf(&mut head)).await;
+        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     match head.starts_with(b"HTTP/1.1 101 ") {
         true => Ok(stream),

@@ -1,10 +1,10 @@
-//! `UNSAFE.md` against the sources: each block of unsafe code has its row, each row its block, and
+//! `unsafe.md` against the sources: each block of unsafe code has its row, each row its block, and
 //! each test that a row names is there.
 
 use std::fs;
 use std::path::Path;
 
-const INVENTORY: &str = include_str!("../UNSAFE.md");
+const INVENTORY: &str = include_str!("unsafe.md");
 
 #[test]
 fn each_unsafe_block_has_its_row_and_each_row_its_block() {

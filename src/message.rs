@@ -52,6 +52,7 @@ impl Message {
     }
 
     /// The length of the payload in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
@@ -70,6 +71,7 @@ impl Message {
     }
 
     /// The payload of either kind.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),

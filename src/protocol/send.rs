@@ -116,8 +116,9 @@ impl Sender {
     /// Sends a message whose payload may be kept by reference, if it is large.
     #[inline]
     pub(super) fn message(&mut self, message: Message) -> Result<(), SendError> {
-        if message.len() < BY_REFERENCE {
-            self.copied(opcode_of(&message), message.as_bytes())
+        let payload = message.as_bytes();
+        if payload.len() < BY_REFERENCE {
+            self.copied(opcode_of(&message), payload)
         } else {
             self.shared(opcode_of(&message), message.into_bytes())
         }

@@ -79,19 +79,22 @@ impl MaskKey {
 }
 
 /// Keys that were drawn ahead: one by one, the way to the generator takes longer than masking a
-/// small payload does.
+/// small payload does, and asking for the process as long as ten of them.
 struct Drawn {
-    keys: [[u8; 4]; 64],
+    keys: [[u8; 4]; AHEAD],
     used: usize,
     /// In which process.
     process: u32,
 }
 
+/// How many are drawn at a time.
+const AHEAD: usize = 256;
+
 thread_local! {
     static DRAWN: RefCell<Drawn> = const {
         RefCell::new(Drawn {
-            keys: [[0; 4]; 64],
-            used: 64,
+            keys: [[0; 4]; AHEAD],
+            used: AHEAD,
             process: 0,
         })
     };
@@ -111,9 +114,8 @@ impl Drawn {
     #[cold]
     #[inline(never)]
     fn draw(&mut self) {
-        random::fill(self.keys.as_flattened_mut());
+        self.process = random::fill(self.keys.as_flattened_mut());
         self.used = 0;
-        self.process = random::process();
     }
 
     fn forget_keys_of_parent(&mut self) {

@@ -7,8 +7,8 @@ use std::cell::Cell;
 
 use rand::Rng;
 
-/// Fills `bytes`.
-pub(crate) fn fill(bytes: &mut [u8]) {
+/// Fills `bytes`; gives the process that they were drawn in.
+pub(crate) fn fill(bytes: &mut [u8]) -> u32 {
     let mut generator = rand::rng();
     let process = process();
     if PROCESS.replace(process) != process {
@@ -18,6 +18,7 @@ pub(crate) fn fill(bytes: &mut [u8]) {
             .expect("the operating system has randomness");
     }
     generator.fill_bytes(bytes);
+    process
 }
 
 /// The process that runs. It costs a system call on most systems.

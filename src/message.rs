@@ -79,7 +79,7 @@ impl Message {
         }
     }
 
-    /// The payload of either kind, without a copy unless it is a text of up to 23 bytes.
+    /// The payload of either kind, without a copy.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Text(text) => text.into_bytes(),

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use crate::buffer::{self, Gathered};
 use crate::mask::MaskKey;
 
-/// Immutable text: [`Bytes`] that are known to be UTF-8, or up to 23 bytes in place of them.
-/// Cloning it copies no more than those.
+/// Shared, immutable text: [`Bytes`] that are known to be UTF-8. Cloning it copies nothing.
 ///
 /// # Examples
 ///
@@ -28,24 +27,13 @@ use crate::mask::MaskKey;
 /// assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());
 /// # Ok::<(), wsroom::Utf8Error>(())
 /// ```
-#[derive(Clone)]
-pub struct Utf8Bytes(Repr);
-
-/// Both are as large as [`Bytes`].
-#[derive(Clone)]
-enum Repr {
-    /// What would cost more to allocate than to copy. The last byte is the length.
-    Short([[u8; 8]; 3]),
-    Shared(Bytes),
-}
-
-/// How long a text may be to lie where otherwise a reference to it would.
-const SHORT: usize = 23;
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utf8Bytes(Bytes);
 
 impl Utf8Bytes {
     /// Wraps a literal, without a copy.
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Repr::Shared(Bytes::from_static(text.as_bytes())))
+        Self(Bytes::from_static(text.as_bytes()))
     }
 
     /// Wraps bytes that a [`Utf8Validator`] has accepted to the end.
@@ -56,98 +44,26 @@ impl Utf8Bytes {
     #[expect(unsafe_code)]
     unsafe fn from_validated(bytes: Bytes) -> Self {
         debug_assert!(std::str::from_utf8(&bytes).is_ok());
-        Self(Repr::Shared(bytes))
+        Self(bytes)
     }
 
-    /// A copy, in memory that the thread lends if it is long.
-    #[inline]
+    /// A copy in memory that the thread lends, if it is long.
     pub(crate) fn copy(text: &str) -> Self {
-        if text.len() > SHORT {
-            return Self(Repr::Shared(buffer::copy(text.as_bytes())));
-        }
-        Self(Repr::Short(pack(text.as_bytes())))
-    }
-
-    #[inline]
-    fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Repr::Short(packed) => unpack(packed),
-            Repr::Shared(bytes) => bytes,
-        }
+        Self(buffer::copy(text.as_bytes()))
     }
 
     /// The text.
-    #[inline]
     pub fn as_str(&self) -> &str {
         // SAFETY: every constructor takes a `str`, or bytes that were validated.
         #[expect(unsafe_code)]
         unsafe {
-            std::str::from_utf8_unchecked(self.as_bytes())
+            std::str::from_utf8_unchecked(&self.0)
         }
     }
 
-    /// The bytes of the text, without a copy if they are more than 23.
+    /// The bytes of the text, without a copy.
     pub fn into_bytes(self) -> Bytes {
-        match self.0 {
-            Repr::Short(packed) => Bytes::copy_from_slice(unpack(&packed)),
-            Repr::Shared(bytes) => bytes,
-        }
-    }
-}
-
-/// Puts up to 23 bytes in front of their length, in words: bytes that were written one by one and
-/// are moved in words are waited for.
-#[inline]
-fn pack(bytes: &[u8]) -> [[u8; 8]; 3] {
-    let len = bytes.len();
-    let word = |at: usize| match bytes[at..].first_chunk() {
-        Some(&word) => u64::from_le_bytes(word),
-        None => 0,
-    };
-    // The bytes of the last, incomplete word: it lies at the end of a whole one.
-    let end = |unused: usize| (word(len - 8) >> 8) >> (8 * (unused - 1));
-    let mut words = match len {
-        16.. => [word(0), word(8), end(24 - len)],
-        8.. => [word(0), end(16 - len), 0],
-        _ => {
-            let bytes = bytes.iter().rev();
-            let word = bytes.fold(0, |word, &byte| word << 8 | u64::from(byte));
-            [word, 0, 0]
-        }
-    };
-    words[2] |= (len as u64) << 56;
-    words.map(u64::to_le_bytes)
-}
-
-#[inline]
-fn unpack(packed: &[[u8; 8]; 3]) -> &[u8] {
-    let len = packed[2][7];
-    &packed.as_flattened()[..usize::from(len)]
-}
-
-impl Default for Utf8Bytes {
-    fn default() -> Self {
-        Self::from_static("")
-    }
-}
-
-impl PartialEq for Utf8Bytes {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for Utf8Bytes {}
-
-impl PartialOrd for Utf8Bytes {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Utf8Bytes {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
+        self.0
     }
 }
 
@@ -165,9 +81,16 @@ impl AsRef<str> for Utf8Bytes {
     }
 }
 
+/// The bytes as they are shared.
+impl AsRef<Bytes> for Utf8Bytes {
+    fn as_ref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
 impl AsRef<[u8]> for Utf8Bytes {
     fn as_ref(&self) -> &[u8] {
-        self.as_bytes()
+        &self.0
     }
 }
 
@@ -186,13 +109,13 @@ impl Hash for Utf8Bytes {
 
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
-        Self::copy(text)
+        Self(Bytes::copy_from_slice(text.as_bytes()))
     }
 }
 
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
-        Self(Repr::Shared(text.into_bytes().into()))
+        Self(text.into_bytes().into())
     }
 }
 
@@ -204,10 +127,7 @@ impl From<&String> for Utf8Bytes {
 
 impl From<Cow<'_, str>> for Utf8Bytes {
     fn from(text: Cow<'_, str>) -> Self {
-        match text {
-            Cow::Borrowed(text) => text.into(),
-            Cow::Owned(text) => text.into(),
-        }
+        text.into_owned().into()
     }
 }
 
@@ -219,7 +139,7 @@ impl From<Box<str>> for Utf8Bytes {
 
 impl From<Utf8Bytes> for Bytes {
     fn from(text: Utf8Bytes) -> Self {
-        text.into_bytes()
+        text.0
     }
 }
 
@@ -611,31 +531,6 @@ mod tests {
         assert!(buffer.extend(b"a", Some(MaskKey::default()), 0).is_ok());
         assert!(buffer.validate().is_err());
         assert!(buffer.finish().is_err());
-    }
-
-    #[test]
-    fn text_is_the_same_in_place_of_its_bytes_and_shared() {
-        assert_eq!(size_of::<Utf8Bytes>(), size_of::<Bytes>());
-        for len in 0..2 * SHORT {
-            let text: String = "zoë".chars().cycle().take(len).collect();
-            let copied = Utf8Bytes::from(&text);
-            assert_eq!(
-                matches!(copied.0, Repr::Short(_)),
-                text.len() <= SHORT,
-                "{text}"
-            );
-            let shared = Utf8Bytes::from(text.clone());
-            assert!(matches!(shared.0, Repr::Shared(_)));
-            assert!(copied == shared && copied.cmp(&shared).is_eq() && *copied.clone() == *text);
-            let map = std::collections::HashMap::from([(copied.clone(), 1)]);
-            assert_eq!((map.get(&shared), map.get(&*text)), (Some(&1), Some(&1)));
-            assert_eq!(copied.into_bytes(), shared.into_bytes());
-        }
-        assert!(
-            Utf8Bytes::from("a")
-                .cmp(&Utf8Bytes::from_static("b"))
-                .is_lt()
-        );
     }
 
     #[test]

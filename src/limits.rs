@@ -2,8 +2,8 @@
 //!
 //! Each type with settings lists its own by `in_force`: [`Config`](crate::Config::in_force),
 //! [`Upgrade`](crate::Upgrade::in_force), `OutboxLimits`, `SessionConfig`, `Hub`; and `net::Server`
-//! all that hold for its connections:
-//! for a line of log at the start, a health check, or a test that nobody took one away.
+//! all that hold for its connections: for a line of log at the start, a health check, or a test that
+//! nobody took one away.
 //!
 //! # Examples
 //!

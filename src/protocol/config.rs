@@ -219,7 +219,7 @@ impl Config {
         )
     }
 
-    /// The limits in force, those of [`in_force`](Self::in_force) and the fixed one.
+    /// The limits in force as fields: those of [`in_force`](Self::in_force), and the fixed one.
     pub const fn limits(&self) -> Limits {
         Limits {
             max_message_size: self.max_message_size,

@@ -67,6 +67,7 @@ unsafe impl GlobalAlloc for Counting {
 /// What has become of the connections.
 #[derive(Default)]
 struct Counts {
+    /// Those that were accepted, and are in their room if they wanted one.
     opened: AtomicUsize,
     /// Those that ended with a closing handshake.
     clean: AtomicUsize,
@@ -163,10 +164,12 @@ async fn handle(arrival: Arrival, mut shared: Shared) -> Result<(), Error> {
     }
     let accepted = arrival.accept().await?;
     let counts = Arc::clone(&shared.counts);
-    counts.opened.fetch_add(1, Ordering::Relaxed);
     let ended = match path.strip_prefix("/room/") {
         Some(room) => chat(Session::spawn_with(accepted, shared.session), &shared, room).await,
-        None => echo(accepted, path == "/sink", &mut shared.leaving).await,
+        None => {
+            counts.opened.fetch_add(1, Ordering::Relaxed);
+            echo(accepted, path == "/sink", &mut shared.leaving).await
+        }
     };
     let count = if ended.is_ok() {
         &counts.clean
@@ -180,7 +183,10 @@ async fn handle(arrival: Arrival, mut shared: Shared) -> Result<(), Error> {
 /// Sends what comes to all in the room.
 async fn chat(mut session: Session, shared: &Shared, room: &str) -> Result<(), Error> {
     let member = shared.hub.attach(session.outbox().clone());
-    if member.join(room).is_err() {
+    let joined = member.join(room);
+    // Who sees that it is counted may rely on its being told what is said from then on.
+    shared.counts.opened.fetch_add(1, Ordering::Relaxed);
+    if joined.is_err() {
         return Ok(());
     }
     if shared.leaving.has_changed().is_err() {

@@ -25,7 +25,9 @@ pub async fn one(table: &mut Table) {
     const HEALTHY: usize = 8;
     const MESSAGES: usize = 4096;
     const LEN: usize = 16 << 10;
-    let server = Server::start(&["send_buffer=32768"]);
+    // Room for several segments of loopback: with less, each message may wait for an ACK that the
+    // receiving system delays by 40 ms.
+    let server = Server::start(&["send_buffer=524288"]);
     let before = server.trimmed().await;
     let stalled = open_raw(server.port, "/room/one", "", Some(4096)).await;
     let mut crowd = JoinSet::new();
@@ -48,6 +50,7 @@ pub async fn one(table: &mut Table) {
             heard
         });
     }
+    wait_for(|| async { server.stats().await.opened > HEALTHY }).await;
     let began = Instant::now();
     let mut publisher = open(server.port, "/room/one").await.expect("it listens");
     let mut most = before.held;

@@ -1,36 +1,38 @@
 //! Whether a session's task was woken by anything but its outbox.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 /// Wakes a session's task for its stream, its clock or its inbox, and tells that from a wake by its
 /// outbox, after which there is nothing to read: that halves what a broadcast costs a member.
-pub(super) struct StreamWake {
-    was_called: AtomicBool,
-    task: Mutex<Option<Waker>>,
+pub(super) struct StreamWake(Mutex<Calls>);
+
+struct Calls {
+    was_called: bool,
+    task: Option<Waker>,
 }
 
 impl StreamWake {
     /// Of a task that has looked at nothing yet.
     pub(super) const fn new() -> Self {
-        Self {
-            was_called: AtomicBool::new(true),
-            task: Mutex::new(None),
-        }
+        Self(Mutex::new(Calls {
+            was_called: true,
+            task: None,
+        }))
     }
 
     /// Begins a poll of the task; whether it was called since the last one began.
     pub(super) fn begin(&self, task: &Waker) -> bool {
-        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *known {
+        let mut calls = self.lock();
+        match &mut calls.task {
             Some(known) => known.clone_from(task),
-            None => *known = Some(task.clone()),
+            None => calls.task = Some(task.clone()),
         }
-        drop(known);
-        // Last: a call that has found the waker of before holds the lock after it has said so, and
-        // is seen here; one that comes later finds this waker.
-        self.was_called.swap(false, Ordering::AcqRel)
+        std::mem::take(&mut calls.was_called)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,9 +42,10 @@ impl Wake for StreamWake {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.was_called.store(true, Ordering::Release);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = task.clone();
+        let mut calls = self.lock();
+        calls.was_called = true;
+        let task = calls.task.clone();
+        drop(calls);
         if let Some(task) = task {
             task.wake();
         }

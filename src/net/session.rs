@@ -139,7 +139,7 @@ impl Session {
         let inbox = Arc::new(Inbox::new(config.inbox_messages, config.inbox_bytes));
         let agreed = socket.connection().agreed().clone();
         tokio::spawn(SessionTask {
-            mark: socket.connection().config().limits().write_mark.max(1),
+            mark: socket.connection().config().write_mark.max(1),
             driver: socket.into_driver(),
             reader,
             inbox: Arc::clone(&inbox),

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::{Role as TheirRole, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 use wsroom::Role;
+use wsroom::limits::Bound;
 
 use super::common::events::OwnedEvent;
 use super::common::streams::Plan;
@@ -49,11 +50,10 @@ impl Peer {
 }
 
 fn tungstenite(plan: Plan, bytes: &[u8]) -> Verdict {
-    let limits = plan.config().limits();
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
-        .max_message_size(Some(limits.max_message_size))
-        .max_frame_size(Some(limits.max_frame_size));
+        .max_message_size(limit(plan, "max_message_size"))
+        .max_frame_size(limit(plan, "max_frame_size"));
     let role = match plan.role {
         Role::Client => TheirRole::Client,
         Role::Server => TheirRole::Server,
@@ -88,8 +88,7 @@ fn tokio_websockets(plan: Plan, bytes: &[u8]) -> Verdict {
     use tokio_websockets::proto::ProtocolError;
     use tokio_websockets::{ClientBuilder, Error, Limits, ServerBuilder};
 
-    let longest = plan.config().limits().max_message_size;
-    let limits = Limits::default().max_payload_len(Some(longest));
+    let limits = Limits::default().max_payload_len(limit(plan, "max_message_size"));
     let memory = Memory(bytes);
     let socket = match plan.role {
         Role::Client => ClientBuilder::new().limits(limits).take_over(memory),
@@ -130,6 +129,14 @@ fn tokio_websockets(plan: Plan, bytes: &[u8]) -> Verdict {
         });
     };
     Verdict { events, end }
+}
+
+/// What [`Config`](wsroom::Config) has set.
+fn limit(plan: Plan, name: &str) -> Option<usize> {
+    match plan.config().in_force().get(name) {
+        Some(Bound::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// A stream that gives these bytes and then has to be waited for, and takes any.

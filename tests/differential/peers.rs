@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf, join, sink};
 use tungstenite::protocol::{Role as TheirRole, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 use wsroom::Role;
@@ -89,10 +89,10 @@ fn tokio_websockets(plan: Plan, bytes: &[u8]) -> Verdict {
     use tokio_websockets::{ClientBuilder, Error, Limits, ServerBuilder};
 
     let limits = Limits::default().max_payload_len(limit(plan, "max_message_size"));
-    let memory = Memory(bytes);
+    let stream = join(Memory(bytes), sink());
     let socket = match plan.role {
-        Role::Client => ClientBuilder::new().limits(limits).take_over(memory),
-        Role::Server => ServerBuilder::new().limits(limits).serve(memory),
+        Role::Client => ClientBuilder::new().limits(limits).take_over(stream),
+        Role::Server => ServerBuilder::new().limits(limits).serve(stream),
     };
     let mut socket = pin!(socket);
     let mut events = Vec::new();
@@ -173,24 +173,6 @@ impl AsyncRead for Memory<'_> {
         }
         buffer.put_slice(read);
         self.0 = rest;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Memory<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -192,13 +192,14 @@ impl Pump {
         write(&mut self.connection, &mut self.wire);
     }
 
-    /// Reads once, straight into a large message if one is under way, which is given if that was the
-    /// last of it.
+    /// Reads, straight into a large message if one is under way, which is given if that was the last
+    /// of it.
     fn read(&mut self) -> Option<Event<'static>> {
+        let missing = self.connection.missing();
         let direct = self.connection.direct_buffer();
         if !direct.is_empty() {
             self.was_direct = true;
-            let count = self.wire.fill(direct).unwrap_or(0);
+            let count = fill(&mut self.wire, direct, missing);
             let received = self.connection.receive_direct(count);
             return received.expect("all frames are legal");
         }
@@ -209,9 +210,21 @@ impl Pump {
             BURST
         };
         (self.start, self.was_direct) = (0, false);
-        self.end = self.wire.fill(&mut self.buffer[..limit]).unwrap_or(0);
+        self.end = fill(&mut self.wire, &mut self.buffer[..limit], missing);
         None
     }
+}
+
+/// Reads until something has come, and again while that makes no event.
+fn fill(wire: &mut Wire, buffer: &mut [u8], missing: usize) -> usize {
+    let mut count = wire.fill(buffer).unwrap_or(0);
+    while (1..missing.min(buffer.len())).contains(&count) {
+        match wire.fill(&mut buffer[count..]) {
+            Some(more) => count += more,
+            None => break,
+        }
+    }
+    count
 }
 
 /// Writes the output with as few writes as a socket would allow.

@@ -5,13 +5,12 @@
 
 mod common;
 
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::task::{Context, Waker};
 
 use bytes::Buf;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing};
 use wsroom::{Connection, Hub, Member, Message, PreparedMessage, Role};
 
 fn broadcast(c: &mut Criterion) {
@@ -26,7 +25,7 @@ fn broadcast(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("queue_{id}"), count), |b| {
                 b.iter(|| {
                     publish(&hub, &message, count);
-                    listeners.iter_mut().for_each(|it| it.take().clear());
+                    listeners.iter_mut().for_each(|it| it.take().for_each(drop));
                 });
             });
             group.bench_function(BenchmarkId::new(format!("deliver_{id}"), count), |b| {
@@ -47,7 +46,7 @@ fn publish(hub: &Hub, message: &Message, members: usize) {
 /// A member with what its task would own.
 struct Listener {
     reader: OutboxReader,
-    batch: VecDeque<Outgoing>,
+    batch: Batch,
     connection: Connection,
     _member: Member,
 }
@@ -59,13 +58,13 @@ impl Listener {
         member.join("room").expect("there is room");
         Self {
             reader,
-            batch: VecDeque::new(),
+            batch: Batch::default(),
             connection: common::connection(Role::Server),
             _member: member,
         }
     }
 
-    fn take(&mut self) -> &mut VecDeque<Outgoing> {
+    fn take(&mut self) -> &mut Batch {
         let mut context = Context::from_waker(Waker::noop());
         let taken = self
             .reader
@@ -76,7 +75,7 @@ impl Listener {
 
     fn deliver(&mut self) {
         self.take();
-        for outgoing in self.batch.drain(..) {
+        for outgoing in &mut self.batch {
             let Outgoing::Prepared(message) = outgoing else {
                 panic!("nobody sent {outgoing:?}");
             };

@@ -11,7 +11,6 @@
 
 mod common;
 
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
@@ -23,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsroom::deflate::DeflateParams;
 use wsroom::frame::MaskKey;
 use wsroom::handshake::{RequestHead, encode_accepted};
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing};
 use wsroom::{
     Agreed, Config, Connection, Event, Hub, Member, Message, PreparedMessage, Role, Upgrade,
     WebSocket,
@@ -159,7 +158,7 @@ fn write(connection: &mut Connection) {
 /// A member with what its task would own.
 struct Listener {
     reader: OutboxReader,
-    batch: VecDeque<Outgoing>,
+    batch: Batch,
     connection: Connection,
     _member: Member,
 }
@@ -173,7 +172,7 @@ fn room() -> (Hub, Vec<Listener>) {
         let connection = common::connection(Role::Server);
         Listener {
             reader,
-            batch: VecDeque::new(),
+            batch: Batch::default(),
             connection,
             _member: member,
         }
@@ -205,7 +204,7 @@ fn deliver(hub: &Hub, listeners: &mut [Listener]) {
                 .poll_take(&mut context, usize::MAX, batch)
                 .is_ready()
         );
-        for outgoing in batch.drain(..) {
+        for outgoing in batch.by_ref() {
             let Outgoing::Prepared(message) = outgoing else {
                 panic!("nobody sent {outgoing:?}");
             };

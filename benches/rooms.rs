@@ -3,13 +3,12 @@
 //! `idle` members wait for a message, so that each is woken; `busy` ones have not emptied their
 //! outbox yet. Emptying them is not measured.
 
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wsroom::outbox::{self, OutboxLimits, OutboxReader};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader};
 use wsroom::{Hub, Member};
 
 /// Messages between two emptyings of `busy` outboxes.
@@ -70,10 +69,10 @@ fn attach(hub: &Hub) -> (Member, OutboxReader) {
 /// Takes everything out, and waits.
 fn empty(room: &mut [(Member, OutboxReader)]) {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     for (_, reader) in room {
         while reader.poll_take(&mut cx, usize::MAX, &mut batch).is_ready() {}
-        batch.clear();
+        batch.by_ref().for_each(drop);
     }
 }
 

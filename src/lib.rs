@@ -41,9 +41,9 @@
 //! ```
 //!
 //! `net`, `rooms`, `outbox` and `protocol` may use `message`, `close` and `utf8` too; `net`,
-//! `protocol` and `utf8` take memory from `buffer`; `net` and `rooms` log through `log`; who has
-//! settings lists them as `limits`. The extractor for axum names `deflate::Deflate`. `test_util`, a
-//! network in memory, uses nothing of the others.
+//! `protocol` and `utf8` take memory from `buffer`, `net` and `outbox` their queues from `line`;
+//! `net` and `rooms` log through `log`; who has settings lists them as `limits`. The extractor for
+//! axum names `deflate::Deflate`. `test_util`, a network in memory, uses nothing of the others.
 //!
 //! `protocol` (§5 to §7) and `handshake` (§4) never see each other: what was negotiated travels
 //! from one to the other as a value, [`Agreed`]. Both are functions of bytes and values, without
@@ -72,6 +72,8 @@ pub mod handshake;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod limits;
+#[cfg(any(feature = "tokio", feature = "rooms"))]
+mod line;
 #[cfg(any(feature = "tokio", feature = "rooms"))]
 mod log;
 mod mask;

@@ -13,17 +13,21 @@
 //!      └──────────────────────────────────────────────────────────┘
 //! ```
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(wsroom_loom))]
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
 
+#[cfg(wsroom_loom)]
+use loom::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::close::CloseFrame;
 use crate::limits::{Bound, InForce};
+use crate::line::Line;
 use crate::message::Message;
 use crate::protocol::{CloseInfo, PreparedMessage};
 
@@ -75,7 +79,7 @@ impl OutboxLimits {
 /// # Examples
 ///
 /// ```
-/// use std::task::{Context, Poll, Waker};
+/// use std::task::{Context, Poll, Wake, Waker};
 /// use wsroom::outbox::{self, OutboxLimits, TrySendError};
 ///
 /// let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
@@ -83,7 +87,7 @@ impl OutboxLimits {
 /// outbox.try_send("two")?;
 /// assert_eq!(outbox.try_send("three"), Err(TrySendError::Full));
 ///
-/// let mut batch = std::collections::VecDeque::new();
+/// let mut batch = outbox::Batch::default();
 /// let taken = reader.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, &mut batch);
 /// assert!(taken.is_ready());
 /// assert_eq!(batch.len(), 2);
@@ -91,12 +95,16 @@ impl OutboxLimits {
 /// ```
 pub fn channel(limits: OutboxLimits) -> (Outbox, OutboxReader) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue::default()),
+        queue: Mutex::new(Queue {
+            was_called: true,
+            ..Queue::default()
+        }),
         limits,
         progress: Notify::new(),
     });
     let reader = OutboxReader {
         shared: Arc::clone(&shared),
+        taken: 0,
     };
     (Outbox { shared }, reader)
 }
@@ -111,6 +119,8 @@ pub struct Outbox {
 /// The end of an [`Outbox`] that belongs to the connection. Dropping it closes the outbox.
 pub struct OutboxReader {
     shared: Arc<Shared>,
+    /// As in the queue.
+    taken: u64,
 }
 
 /// A message that was taken from an outbox.
@@ -122,6 +132,10 @@ pub enum Outgoing {
     /// Encoded for several connections.
     Prepared(PreparedMessage),
 }
+
+/// Messages that were taken from an outbox, in their order. Iterating takes them out of the batch.
+#[derive(Debug, Default)]
+pub struct Batch(Line<Outgoing>);
 
 /// What [`OutboxReader::poll_take`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +169,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<Outgoing>,
+    messages: Line<Outgoing>,
     bytes: usize,
     /// How many messages were ever put in, taken out, and written.
     queued: u64,
@@ -166,17 +180,32 @@ struct Queue {
     close: CloseOrder,
     closed: Option<Box<CloseInfo>>,
     reader_gone: bool,
-    reader: Option<Waker>,
-    /// The reader has no room for messages, and waits for an order to close only.
-    reader_is_behind: bool,
+    /// The task of the reader.
+    task: Option<Waker>,
+    /// What the reader waits for.
+    awaited: Awaited,
+    /// Whether the reader's own waker was called since its poll began.
+    was_called: bool,
+    /// How many wait for progress.
+    waiting: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Awaited {
+    #[default]
+    Nothing,
+    /// A message, or an order to close.
+    Message,
+    /// The reader has no room for messages.
+    Order,
 }
 
 #[derive(Default)]
 enum CloseOrder {
     #[default]
     None,
-    /// After what is queued.
-    Ordered(Option<CloseFrame>),
+    /// After what is queued. Boxed, since it is rare and every connection has room for it.
+    Ordered(Option<Box<CloseFrame>>),
     Taken,
 }
 
@@ -240,7 +269,7 @@ impl Outbox {
     pub fn close(&self, frame: impl Into<Option<CloseFrame>>) {
         let mut queue = self.shared.lock();
         if matches!(queue.close, CloseOrder::None) {
-            queue.close = CloseOrder::Ordered(frame.into());
+            queue.close = CloseOrder::Ordered(frame.into().map(Box::new));
             self.shared.wake_all(queue);
         }
     }
@@ -254,7 +283,7 @@ impl Outbox {
         if matches!(queue.close, CloseOrder::Taken) {
             return first;
         }
-        queue.close = CloseOrder::Ordered(frame.into());
+        queue.close = CloseOrder::Ordered(frame.into().map(Box::new));
         queue.kept = Some(queue.taken);
         queue.bytes = 0;
         let dropped = std::mem::take(&mut queue.messages);
@@ -325,6 +354,7 @@ impl Outbox {
 
     /// Waits until `check` finds what it looks for; asks it again after each progress.
     async fn wait<T>(&self, mut check: impl FnMut(&mut Queue) -> Option<T>) -> T {
+        let mut waiting = None;
         loop {
             let mut progress = pin!(self.shared.progress.notified());
             // Enlisted before the check, so that no progress is missed between the two.
@@ -339,13 +369,45 @@ impl Outbox {
                     }
                     return found;
                 }
+                waiting.get_or_insert_with(|| Waiting::new(&self.shared, &mut queue));
             }
             progress.await;
         }
     }
 }
 
+/// Somebody waits for progress.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared, queue: &mut Queue) -> Self {
+        queue.waiting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
 impl OutboxReader {
+    /// Begins a poll of the task that takes the messages; whether a [`waker`](Self::waker) was called
+    /// since the last one began, or this is the first.
+    pub fn begin(&mut self, cx: &Context<'_>) -> bool {
+        let mut queue = self.shared.lock();
+        queue.set_task(cx);
+        std::mem::take(&mut queue.was_called)
+    }
+
+    /// A waker for all that the task waits for besides the outbox: it wakes the task, and
+    /// [`begin`](Self::begin) tells that from a wake by the outbox, after which there is nothing else
+    /// to look at.
+    pub fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.shared))
+    }
+
     /// Takes messages into `batch` until they make `budget` bytes, at least one; when there is
     /// none, gives the order to close, once.
     ///
@@ -354,18 +416,19 @@ impl OutboxReader {
         &mut self,
         cx: &mut Context<'_>,
         budget: usize,
-        batch: &mut VecDeque<Outgoing>,
+        batch: &mut Batch,
     ) -> Poll<Taken> {
         let mut queue = self.shared.lock();
         if queue.messages.is_empty() {
             if let CloseOrder::Ordered(frame) = &mut queue.close {
                 let frame = frame.take();
                 queue.close = CloseOrder::Taken;
-                return Poll::Ready(Taken::Close(frame));
+                return Poll::Ready(Taken::Close(frame.map(|frame| *frame)));
             }
-            queue.wait(cx, false);
+            queue.wait(cx, Awaited::Message);
             return Poll::Pending;
         }
+        let Batch(batch) = batch;
         if batch.is_empty() && queue.bytes <= budget {
             queue.taken += queue.messages.len() as u64;
             queue.bytes = 0;
@@ -374,10 +437,10 @@ impl OutboxReader {
             queue.take(budget, batch);
         }
         if queue.messages.is_empty() {
-            keep_room(&mut queue.messages, KEPT);
+            queue.messages.keep_room(usize::MAX);
         }
-        drop(queue);
-        self.shared.progress.notify_waiters();
+        self.taken = queue.taken;
+        self.shared.tell_progress(queue);
         Poll::Ready(Taken::Messages)
     }
 
@@ -390,13 +453,13 @@ impl OutboxReader {
         if !matches!(queue.close, CloseOrder::None) {
             return Poll::Ready(());
         }
-        queue.wait(cx, true);
+        queue.wait(cx, Awaited::Order);
         Poll::Pending
     }
 
     /// How many messages were taken so far.
-    pub fn taken(&self) -> u64 {
-        self.shared.lock().taken
+    pub const fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Says that the first `messages` ever taken have been written.
@@ -405,8 +468,7 @@ impl OutboxReader {
         debug_assert!(messages <= queue.taken);
         if messages > queue.written {
             queue.written = messages;
-            drop(queue);
-            self.shared.progress.notify_waiters();
+            self.shared.tell_progress(queue);
         }
     }
 
@@ -425,9 +487,8 @@ impl OutboxReader {
         queue.bytes = 0;
         // The waker too: it would keep the memory of the connection's task for as long as anyone
         // has an outbox.
-        let dropped = (std::mem::take(&mut queue.messages), queue.reader.take());
-        drop(queue);
-        self.shared.progress.notify_waiters();
+        let dropped = (std::mem::take(&mut queue.messages), queue.task.take());
+        self.shared.tell_progress(queue);
         drop(dropped);
     }
 }
@@ -438,18 +499,6 @@ impl Drop for OutboxReader {
     }
 }
 
-/// Leaves an empty queue room for as many messages as it had, to save the next ones an allocation;
-/// but a connection that waits is not to keep what it needed once.
-pub(crate) fn keep_room<T>(queue: &mut VecDeque<T>, had: usize) {
-    let kept = had.min(KEPT);
-    if queue.capacity() > 2 * kept {
-        queue.shrink_to(kept);
-    }
-}
-
-/// An empty queue keeps room for twice as many messages at most.
-pub(crate) const KEPT: usize = 16;
-
 impl Shared {
     /// No code that can panic runs while the lock is held, but for allocation.
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -457,12 +506,38 @@ impl Shared {
     }
 
     fn wake_all(&self, mut queue: MutexGuard<'_, Queue>) {
-        let reader = queue.reader.take();
-        drop(queue);
-        if let Some(reader) = reader {
+        let awaited = std::mem::take(&mut queue.awaited);
+        let reader = (awaited != Awaited::Nothing).then(|| queue.task.clone());
+        self.tell_progress(queue);
+        if let Some(reader) = reader.flatten() {
             reader.wake();
         }
-        self.progress.notify_waiters();
+    }
+
+    /// Wakes those who wait for progress. That there are none is said by the lock that is held anyway.
+    fn tell_progress(&self, queue: MutexGuard<'_, Queue>) {
+        let somebody_waits = queue.waiting > 0;
+        drop(queue);
+        if somebody_waits {
+            self.progress.notify_waiters();
+        }
+    }
+}
+
+/// The waker of [`OutboxReader::waker`].
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut queue = self.lock();
+        queue.was_called = true;
+        let task = queue.task.clone();
+        drop(queue);
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 
@@ -493,7 +568,7 @@ impl Queue {
     }
 
     /// Moves messages to `batch` until they make `budget` bytes, at least one.
-    fn take(&mut self, budget: usize, batch: &mut VecDeque<Outgoing>) {
+    fn take(&mut self, budget: usize, batch: &mut Line<Outgoing>) {
         let mut bytes = 0;
         while let Some(outgoing) = self.messages.pop_front() {
             bytes += outgoing.len();
@@ -520,21 +595,61 @@ impl Queue {
         self.reader_gone || !matches!(self.close, CloseOrder::None)
     }
 
-    /// The reader, if it waits although there is something for it.
+    /// The task of the reader, if it waits although there is something for it.
     fn wakes_reader(&mut self) -> Option<Waker> {
-        if self.messages.is_empty() || self.reader_is_behind {
+        if self.messages.is_empty() || self.awaited != Awaited::Message {
             return None;
         }
-        self.reader.take()
+        self.awaited = Awaited::Nothing;
+        self.task.clone()
     }
 
-    /// Has the reader woken when there is something for it.
-    fn wait(&mut self, cx: &Context<'_>, is_behind: bool) {
-        self.reader_is_behind = is_behind;
-        match &mut self.reader {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => self.reader = Some(cx.waker().clone()),
+    /// Has the reader woken when there is what it waits for.
+    fn wait(&mut self, cx: &Context<'_>, awaited: Awaited) {
+        self.awaited = awaited;
+        self.set_task(cx);
+    }
+
+    fn set_task(&mut self, cx: &Context<'_>) {
+        match &mut self.task {
+            Some(task) => task.clone_from(cx.waker()),
+            None => self.task = Some(cx.waker().clone()),
         }
+    }
+}
+
+impl Batch {
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks at the messages, which stay.
+    pub fn iter(&self) -> impl Iterator<Item = &Outgoing> {
+        self.0.iter()
+    }
+
+    /// Gives back memory, but for as many messages as there were at once, and not for many.
+    pub(crate) fn keep_room(&mut self, had: usize) {
+        self.0.keep_room(had);
+    }
+}
+
+impl Iterator for Batch {
+    type Item = Outgoing;
+
+    #[inline]
+    fn next(&mut self) -> Option<Outgoing> {
+        self.0.pop_front()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
     }
 }
 
@@ -605,3 +720,92 @@ impl fmt::Display for OutboxClosed {
 }
 
 impl Error for OutboxClosed {}
+
+/// Senders and calls beside polls, in all their interleavings. For `tests/sanitize`, which sets the
+/// flag that puts loom's locks in place of std's.
+#[cfg(wsroom_loom)]
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool as Called;
+
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_call_beside_three_polls_is_seen_or_wakes_the_last() {
+        loom::model(|| beside_polls::<1>(3, false));
+    }
+
+    #[test]
+    fn of_two_calls_beside_two_polls_each_is_seen_or_wakes_the_last() {
+        loom::model(|| beside_polls::<2>(2, false));
+    }
+
+    #[test]
+    fn a_message_and_a_call_beside_two_polls_are_seen_or_wake_the_last() {
+        loom::model(|| beside_polls::<1>(2, true));
+    }
+
+    /// Each thread has news and calls once, and another may send a message; the task is polled
+    /// meanwhile, each time with another waker, and afterwards if the last of them was called.
+    fn beside_polls<const CALLERS: usize>(polls: usize, sends: bool) {
+        let (outbox, mut reader) = channel(OutboxLimits::default());
+        let news = [(); CALLERS].map(|()| Arc::new(AtomicBool::new(false)));
+        let mut threads: Vec<_> = (news.iter().cloned())
+            .map(|news| {
+                let waker = reader.waker();
+                thread::spawn(move || {
+                    // Relaxed: who sees the call has to see this too.
+                    news.store(true, Ordering::Relaxed);
+                    waker.wake();
+                })
+            })
+            .collect();
+        if sends {
+            let outbox = outbox.clone();
+            threads.push(thread::spawn(move || outbox.try_send("hello").unwrap()));
+        }
+
+        let mut has_seen = [false; CALLERS];
+        let mut taken = Batch::default();
+        let mut poll = |task: &Arc<Task>| {
+            let waker = Waker::from(Arc::clone(task));
+            let mut cx = Context::from_waker(&waker);
+            if reader.begin(&cx) {
+                for (has_seen, news) in has_seen.iter_mut().zip(&news) {
+                    *has_seen |= news.load(Ordering::Relaxed);
+                }
+            }
+            while reader.poll_take(&mut cx, usize::MAX, &mut taken).is_ready() {}
+        };
+        let mut last = Arc::new(Task::default());
+        for _ in 0..polls {
+            last = Arc::new(Task::default());
+            poll(&last);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        if last.0.load(Ordering::Relaxed) {
+            poll(&last);
+        }
+        assert_eq!(has_seen, [true; CALLERS]);
+        assert_eq!(taken.len(), usize::from(sends));
+        assert!(
+            !reader.begin(&Context::from_waker(Waker::noop())),
+            "nobody called since"
+        );
+    }
+
+    /// Remembers whether it was called. Not loom's atomic: it is read when all is over.
+    #[derive(Default)]
+    struct Task(Called);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}

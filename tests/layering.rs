@@ -8,7 +8,7 @@ mod common {
 use std::path::PathBuf;
 
 /// What each module may name of the others: a module, or one item of it.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("backplane", &["rooms"]),
     (
         "rooms",
@@ -28,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "protocol::CloseInfo",
             "protocol::PreparedMessage",
             "limits",
+            "line",
             "message",
             "close",
         ],
@@ -39,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "handshake",
             "outbox",
             "buffer",
+            "line",
             "agreed",
             "deflate::Deflate",
             "message",
@@ -67,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("utf8", &["mask", "buffer"]),
     ("buffer", &[]),
     ("limits", &[]),
+    ("line", &[]),
     ("mask", &["random"]),
     ("random", &[]),
     ("deflate", &[]),

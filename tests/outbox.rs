@@ -6,7 +6,6 @@ mod common {
     pub(crate) mod outgoing;
 }
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use common::outgoing::text;
 use wsroom::outbox::{
-    self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, TrySendError,
+    self, Batch, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, TrySendError,
 };
 use wsroom::{CloseCause, CloseCode, CloseFrame, CloseInfo, PreparedMessage};
 
@@ -79,10 +78,10 @@ fn a_prepared_message_is_queued_without_a_copy() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
     let message = PreparedMessage::new("shared");
     outbox.try_send(&message).unwrap();
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_ready());
-    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.front()) else {
+    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.iter().next()) else {
         panic!("{batch:?}");
     };
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
@@ -291,7 +290,7 @@ fn the_reader_is_woken_only_when_the_outbox_was_empty() {
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(Arc::clone(&flag));
     let mut cx = Context::from_waker(&waker);
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
     assert!(reader.poll_take(&mut cx, 1, &mut batch).is_pending());
     outbox.try_send("1").unwrap();
@@ -319,7 +318,7 @@ fn the_reader_is_woken_by_its_last_waker() {
         let mut cx = Context::from_waker(&waker);
         assert!(
             reader
-                .poll_take(&mut cx, 1, &mut VecDeque::new())
+                .poll_take(&mut cx, 1, &mut Batch::default())
                 .is_pending()
         );
     }
@@ -335,7 +334,7 @@ fn an_outbox_does_not_keep_the_task_of_a_connection_that_is_over() {
     let mut cx = Context::from_waker(&waker);
     assert!(
         reader
-            .poll_take(&mut cx, 1, &mut VecDeque::new())
+            .poll_take(&mut cx, 1, &mut Batch::default())
             .is_pending()
     );
     drop((waker, reader));
@@ -399,7 +398,7 @@ async fn send_and_flush(outbox: &Outbox, text: &'static str) -> Result<(), Outbo
 }
 
 fn take(reader: &mut OutboxReader, budget: usize) -> Vec<String> {
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut cx = Context::from_waker(Waker::noop());
     let taken = reader.poll_take(&mut cx, budget, &mut batch);
     assert_eq!(taken, Poll::Ready(Taken::Messages));
@@ -408,7 +407,7 @@ fn take(reader: &mut OutboxReader, budget: usize) -> Vec<String> {
 
 /// The order to close, if that is what is next.
 fn order(reader: &mut OutboxReader) -> Option<Option<CloseCode>> {
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut cx = Context::from_waker(Waker::noop());
     match reader.poll_take(&mut cx, 1, &mut batch) {
         Poll::Ready(Taken::Close(frame)) => Some(frame.map(|frame| frame.code)),

@@ -6,13 +6,12 @@ mod common {
     pub(crate) mod outgoing;
 }
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use common::outgoing::text;
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing, Taken};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing, Taken};
 use wsroom::rooms::{
     Hooks, HubConfig, JoinError, LeaveReason, MemberInfo, Profile, Report, RoomName, SendToError,
 };
@@ -261,7 +260,7 @@ fn a_message_that_was_encoded_before_is_not_encoded_again() {
     let message = PreparedMessage::new(Message::binary(vec![1, 2, 3]));
     hub.to("red").send(message.clone());
     let (batch, _) = take(&mut reader);
-    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.front()) else {
+    let (1, Some(Outgoing::Prepared(taken))) = (batch.len(), batch.iter().next()) else {
         panic!("{batch:?}");
     };
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
@@ -745,8 +744,8 @@ fn counts(report: Report) -> [usize; 4] {
 }
 
 /// All that is in an outbox, and the order to close.
-fn take(reader: &mut OutboxReader) -> (VecDeque<Outgoing>, Option<Option<CloseFrame>>) {
-    let mut batch = VecDeque::new();
+fn take(reader: &mut OutboxReader) -> (Batch, Option<Option<CloseFrame>>) {
+    let mut batch = Batch::default();
     loop {
         let mut cx = Context::from_waker(Waker::noop());
         match reader.poll_take(&mut cx, usize::MAX, &mut batch) {

@@ -6,14 +6,14 @@ mod common {
     pub(crate) mod outgoing;
 }
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use common::outgoing::text;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Taken};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Taken};
 use wsroom::rooms::{Hooks, JoinError, LeaveReason, MemberInfo, Profile, RoomName};
 use wsroom::{Hub, Member, MemberId};
 
@@ -450,7 +450,7 @@ fn check_drained(world: &mut World, slot: usize) {
     let Some(reader) = &mut connection.reader else {
         return;
     };
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Taken::Messages) = reader.poll_take(&mut cx, usize::MAX, &mut batch) {}
     assert_eq!(batch.iter().map(text).collect::<Vec<_>>(), queued);

@@ -6,7 +6,7 @@ mod common {
     pub(crate) mod outgoing;
 }
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::outgoing::text;
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Taken};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Taken};
 use wsroom::rooms::{Hooks, LeaveReason, MemberInfo, RoomName};
 use wsroom::{Hub, Member};
 
@@ -277,7 +277,7 @@ fn attach(hub: &Hub) -> (Member, OutboxReader) {
 }
 
 fn texts(reader: &mut OutboxReader) -> Vec<String> {
-    let mut batch = VecDeque::new();
+    let mut batch = Batch::default();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Taken::Messages) = reader.poll_take(&mut cx, usize::MAX, &mut batch) {}
     batch.iter().map(text).collect()

@@ -1,7 +1,7 @@
 //! A session whose stream, outbox and owner are on different threads: no wake is lost between them.
 //!
 //! If the flag were lost that tells a wake by the stream from one by the outbox, one of the two
-//! directions would wait for ever. `src/net/stream_wake.rs` has a model of it.
+//! directions would wait for ever. `src/outbox.rs` has a model of it.
 
 #![cfg(feature = "tokio")]
 

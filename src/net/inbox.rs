@@ -1,13 +1,12 @@
 //! The messages that a session's task has taken in and its owner has not taken out.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::error::Error;
+use crate::line::Line;
 use crate::message::Message;
-use crate::outbox::{KEPT, keep_room};
 
 /// What came and was not taken.
 pub(super) struct Inbox {
@@ -17,7 +16,7 @@ pub(super) struct Inbox {
 }
 
 pub(super) struct InboxState {
-    messages: VecDeque<Message>,
+    messages: Line<Message>,
     bytes: usize,
     pub(super) audience: Audience,
     /// Set when nothing more comes; an error is given out once.
@@ -68,7 +67,7 @@ impl Inbox {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self {
             state: Mutex::new(InboxState {
-                messages: VecDeque::new(),
+                messages: Line::new(),
                 bytes: 0,
                 audience: Audience::Listening,
                 ended: None,
@@ -92,7 +91,7 @@ impl Inbox {
         if let Some(message) = state.messages.pop_front() {
             state.bytes -= message.len();
             if state.messages.is_empty() {
-                keep_room(&mut state.messages, KEPT);
+                state.messages.keep_room(usize::MAX);
             }
             wake(state.task.take(), state);
             return Poll::Ready(Ok(Some(message)));
@@ -109,23 +108,26 @@ impl Inbox {
     }
 
     /// Adds messages, if somebody listens; leaves `messages` empty.
-    pub(super) fn extend(&self, messages: &mut VecDeque<Message>) {
+    pub(super) fn extend(&self, messages: &mut Line<Message>) {
         if messages.is_empty() {
             return;
         }
         let mut state = self.lock();
         if state.audience != Audience::Listening {
             drop(state);
-            return messages.clear();
+            *messages = Line::new();
+            return;
         }
         state.bytes += messages.iter().map(Message::len).sum::<usize>();
         let count = messages.len();
         if state.messages.is_empty() {
             std::mem::swap(&mut state.messages, messages);
         } else {
-            state.messages.extend(messages.drain(..));
+            while let Some(message) = messages.pop_front() {
+                state.messages.push_back(message);
+            }
         }
-        keep_room(messages, count);
+        messages.keep_room(count);
         wake(state.session.take(), state);
     }
 

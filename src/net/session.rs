@@ -15,14 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::driver::Driver;
 use super::error::Error;
 use super::inbox::{Audience, Inbox, Room};
-use super::stream_wake::StreamWake;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
 use crate::limits::{Bound, InForce};
+use crate::line::Line;
 use crate::message::Message;
 use crate::outbox::{
-    self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, keep_room,
+    self, Batch, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken,
 };
 use crate::protocol::{CloseInfo, Event, State};
 
@@ -141,11 +141,11 @@ impl Session {
         tokio::spawn(SessionTask {
             mark: socket.connection().config().write_mark.max(1),
             driver: socket.into_driver(),
+            waker: reader.waker(),
             reader,
             inbox: Arc::clone(&inbox),
-            wake: Arc::new(StreamWake::new()),
-            batch: VecDeque::new(),
-            incoming: VecDeque::new(),
+            batch: Batch::default(),
+            incoming: Line::new(),
             has_dropped: false,
             marks: VecDeque::new(),
         });
@@ -303,13 +303,16 @@ struct SessionTask<S> {
     inbox: Arc<Inbox>,
     /// How much output makes the outbox wait.
     mark: usize,
-    wake: Arc<StreamWake>,
-    batch: VecDeque<Outgoing>,
+    /// For all that the outbox does not wake for: it tells one from the other, after which there is
+    /// nothing to read, which halves what a broadcast costs a member.
+    waker: Waker,
+    batch: Batch,
     /// Messages that came and are not in the inbox yet; empty between polls.
-    incoming: VecDeque<Message>,
+    incoming: Line<Message>,
     /// A message was dropped for want of room, and so are all after it.
     has_dropped: bool,
-    /// After how many bytes written how many messages of the outbox are written.
+    /// After how many bytes written how many messages of the outbox are written, of those that the
+    /// stream has not taken yet.
     marks: VecDeque<(u64, u64)>,
 }
 
@@ -318,9 +321,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for SessionTask<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let is_awaited = this.wake.begin(cx.waker());
-        let waker = Waker::from(Arc::clone(&this.wake));
-        let ended = ready!(this.poll_run(cx, &mut Context::from_waker(&waker), is_awaited));
+        let is_awaited = this.reader.begin(cx);
+        let waker = std::mem::replace(&mut this.waker, Waker::noop().clone());
+        let polled = this.poll_run(cx, &mut Context::from_waker(&waker), is_awaited);
+        this.waker = waker;
+        let ended = ready!(polled);
         if let Some(info) = this.driver.connection.close_info() {
             this.reader.finish(info);
         }
@@ -346,7 +351,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         mut look: bool,
     ) -> Poll<Result<(), Error>> {
         loop {
-            let took = self.take_outgoing(cx);
+            let mut mark = None;
+            let took = self.take_outgoing(cx, &mut mark);
             look |= took && self.driver.connection.state() != State::Open;
             if !took && !look {
                 return Poll::Pending;
@@ -369,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             } else {
                 self.driver.poll_send(stream_cx)
             };
-            self.note_written();
+            self.note_written(mark);
             if ended? {
                 return Poll::Ready(Ok(()));
             }
@@ -385,8 +391,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         self.driver.connection.output_len() >= self.mark
     }
 
-    /// Moves messages from the outbox into the output, up to the mark; whether there were any.
-    fn take_outgoing(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Moves messages from the outbox into the output, up to the mark; whether there were any, and
+    /// `mark`, when they are written.
+    fn take_outgoing(&mut self, cx: &mut Context<'_>, mark: &mut Option<(u64, u64)>) -> bool {
         if self.driver.connection.state() != State::Open {
             return false;
         }
@@ -412,7 +419,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         }
         let connection = &mut self.driver.connection;
         let count = self.batch.len();
-        for outgoing in self.batch.drain(..) {
+        for outgoing in &mut self.batch {
             // The connection is open, and no fragments are sent by a session.
             let sent = match outgoing {
                 Outgoing::Message(message) => connection.send(message),
@@ -420,9 +427,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
             };
             debug_assert_eq!(sent, Ok(()));
         }
-        keep_room(&mut self.batch, count);
+        self.batch.keep_room(count);
         let position = self.driver.written + self.driver.connection.output_len() as u64;
-        self.marks.push_back((position, self.reader.taken()));
+        *mark = Some((position, self.reader.taken()));
         true
     }
 
@@ -451,10 +458,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
                 _ => return ControlFlow::Continue(()),
             };
             if room.take(message.len()) {
-                if incoming.capacity() == 0 {
-                    // Room for one, which is what most need; a queue would take that for four.
-                    incoming.reserve_exact(1);
-                }
                 incoming.push_back(message);
             } else {
                 *has_dropped = true;
@@ -471,21 +474,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         })
     }
 
-    /// Tells those who wait for it what was written.
-    fn note_written(&mut self) {
+    /// Tells those who wait for it what was written; `newest` is of the messages just taken.
+    fn note_written(&mut self, newest: Option<(u64, u64)>) {
         let written = self.driver.written;
         let mut messages = None;
-        let mut passed = 0;
         while let Some(&(position, count)) = self.marks.front()
             && position <= written
         {
             messages = Some(count);
-            passed += 1;
             self.marks.pop_front();
+        }
+        match newest {
+            // The stream mostly takes all at once.
+            Some((position, count)) if position <= written => messages = Some(count),
+            Some(mark) => self.marks.push_back(mark),
+            None => {}
         }
         if let Some(messages) = messages {
             if self.marks.is_empty() {
-                keep_room(&mut self.marks, passed);
+                self.marks = VecDeque::new();
             }
             self.reader.written(messages);
         }

@@ -12,7 +12,7 @@ use crate::protocol::PreparedMessage;
 use super::hooks::LeaveReason;
 use super::hub::Hub;
 use super::member::MemberId;
-use super::registry::{MemberIds, MemberState, Registry, RoomState};
+use super::registry::{MemberIds, MemberState, Occupant, Registry, RoomState};
 
 /// A message on its way: to whom it goes and to whom it does not. [`send`](Self::send) sends it.
 ///
@@ -156,15 +156,15 @@ impl<'a> Broadcast<'a> {
             slow: Vec::new(),
         };
         if self.everyone {
-            registry.for_everyone(|member| delivery.give(member, None));
+            registry.for_everyone(|member| delivery.give_member(member));
         } else {
             delivery.give_rooms(&self.targets(registry));
             for member in self.members.iter().filter_map(|&id| registry.member(id)) {
-                delivery.give(&member, None);
+                delivery.give_member(&member);
             }
             for key in &self.keys {
                 for member in registry.members_with_key(key) {
-                    delivery.give(&member, None);
+                    delivery.give_member(&member);
                 }
             }
         }
@@ -232,31 +232,41 @@ impl Delivery<'_> {
         let mut locked: Vec<_> = rooms.iter().map(|room| room.lock()).collect();
         for inside in &mut locked {
             let inside = &mut **inside;
-            for (&id, member) in &inside.members {
+            for (&id, Occupant { outbox, member }) in &inside.members {
                 let gate = inside.gates.iter_mut().find(|gate| gate.member == id);
-                self.give(member, gate);
+                self.give(id, outbox, member, gate);
             }
         }
     }
 
-    fn give(&mut self, member: &Arc<MemberState>, gate: Option<&mut Gate>) {
+    fn give_member(&mut self, member: &Arc<MemberState>) {
+        self.give(member.id, &member.outbox, member, None);
+    }
+
+    fn give(
+        &mut self,
+        id: MemberId,
+        outbox: &Outbox,
+        member: &Arc<MemberState>,
+        gate: Option<&mut Gate>,
+    ) {
         if let Some(reached) = &mut self.reached
-            && !reached.insert(member.id)
+            && !reached.insert(id)
         {
             return;
         }
-        if self.sender == Some(member.id) || self.except.contains(&member.id) {
+        if self.sender == Some(id) || self.except.contains(&id) {
             self.report.excluded += 1;
             return;
         }
         let queued = match gate {
-            Some(gate) => gate.hold(&member.outbox, self.message),
-            None => member.outbox.try_send(self.message),
+            Some(gate) => gate.hold(outbox, self.message),
+            None => outbox.try_send(self.message),
         };
         match queued {
             Ok(()) => self.report.queued += 1,
             // At once, so that nothing is put in behind the message that is lost.
-            Err(TrySendError::Full) if evict(&member.outbox) => {
+            Err(TrySendError::Full) if evict(outbox) => {
                 self.report.evicted += 1;
                 self.slow.push(Arc::clone(member));
             }

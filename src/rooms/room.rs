@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use super::member::{MemberId, MemberInfo};
+use super::registry::Occupant;
 
 /// The name of a room: any text, also the empty one. Cloning it copies nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,9 +112,7 @@ impl Room<'_> {
         let Some(room) = self.hub.registry().room(&self.name) else {
             return Vec::new();
         };
-        let mut members: Vec<_> = room.lock().members.values().map(MemberInfo::of).collect();
-        members.sort_unstable_by_key(MemberInfo::id);
-        members
+        room.lock().members.values().map(Occupant::info).collect()
     }
 
     /// How many members there are.

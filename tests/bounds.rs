@@ -92,7 +92,7 @@ fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
             .enable_all()
             .build()
             .unwrap();
-        let most = runtime.block_on(async {
+        let rounds = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let near = TcpStream::connect(listener.local_addr().unwrap());
             let (near, far) = tokio::join!(near, listener.accept());
@@ -107,17 +107,21 @@ fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
             );
             let flood = tokio::spawn(driver(socket));
             let others = tokio::spawn(async move {
-                let mut most = 0;
+                let mut rounds = Vec::new();
                 while !flood.is_finished() {
                     let before = reads.load(Ordering::Relaxed);
                     near.write_all(b"a").await.unwrap();
                     far.read_u8().await.unwrap();
-                    most = most.max(reads.load(Ordering::Relaxed) - before);
+                    rounds.push(reads.load(Ordering::Relaxed) - before);
                 }
-                most
+                rounds
             });
-            others.await.unwrap()
+            let mut rounds = others.await.unwrap();
+            rounds.sort_unstable();
+            rounds
         });
+        // Of a single round the system may take its time to carry the byte over.
+        let most = rounds[rounds.len() * 9 / 10];
         println!("{most} bytes of a flood until a stream is found to be ready");
         // One read holds messages for a dozen turns.
         assert!(most <= 2 * 66 * KIB, "{most} bytes");
@@ -261,7 +265,7 @@ fn a_head_of_3_mib_is_read_no_further_than_its_limit() {
         println!("a head of {text:?}: {peak} bytes held, {read} read before the answer");
         // The limit, and the read in which it is found.
         assert!(read <= 20 * KIB, "{read} bytes");
-        assert!(peak <= 64 * KIB, "{peak} bytes");
+        assert!(peak <= (2 * 16 + 3) * KIB, "{peak} bytes");
     }
 }
 
@@ -295,7 +299,7 @@ fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
         })
     });
     println!("a WebSocket that is not read: {sent} messages, {peak} bytes");
-    assert!(sent * LEN <= 64 * KIB + LEN);
+    assert!((64 * KIB..=64 * KIB + LEN).contains(&(sent * LEN)));
     assert!(peak <= 3 * (64 * KIB + LEN), "{peak} bytes");
 
     let outbox = OutboxLimits::default().max_bytes(256 * KIB);
@@ -314,7 +318,9 @@ fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
         })
     });
     println!("a Session that is not read: {sent} messages, {peak} bytes");
-    assert!(sent * LEN <= (256 + 64) * KIB + 2 * LEN);
+    assert!((256 * KIB..=(256 + 64) * KIB + 2 * LEN).contains(&(sent * LEN)));
+    // The messages are shared; what is held is their places and the headers.
+    assert!(peak <= 64 * KIB, "{peak} bytes");
 }
 
 /// What comes and is not taken: the inbox, and one message more.
@@ -334,7 +340,11 @@ fn a_handler_that_takes_nothing_holds_the_peer_up() {
             let session = Session::spawn(socket);
             tokio::time::sleep(Duration::from_secs(5)).await;
             let read = reads.load(Ordering::Relaxed);
-            assert!(read <= (256 + 2 * 65) * KIB, "{read} bytes were read");
+            let most = (256 + 2 * 65) * KIB;
+            assert!(
+                (256 * 1000..=most).contains(&read),
+                "{read} bytes were read"
+            );
             drop(session);
         });
     });
@@ -379,7 +389,7 @@ fn a_bomb_is_inflated_no_further_than_the_limit() {
             });
         });
         println!("a bomb for {limit} bytes: {peak} bytes");
-        assert!(peak <= 4 * limit + 512 * KIB, "{peak} bytes");
+        assert!(peak <= 2 * limit + 512 * KIB, "{peak} bytes");
     }
 }
 

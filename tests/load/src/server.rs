@@ -1,6 +1,6 @@
 //! The server that is loaded: rooms, an echo, a sink, and figures about itself.
 //!
-//!   soak_server [PORT] [OPTION=NUMBER...]
+//!   soak_server [OPTION=NUMBER...]
 //!
 //! It prints its port. SIGTERM has it close all connections with 1001, and exit with the number of
 //! those that did not close in time.
@@ -94,7 +94,8 @@ struct Shared {
     leaving: watch::Receiver<()>,
 }
 
-#[tokio::main]
+/// Two threads, whatever the machine has: each keeps memory of its own, which the bounds count.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| {

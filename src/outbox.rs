@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -326,9 +325,8 @@ impl Outbox {
     /// Waits until `check` finds what it looks for; asks it again after each progress.
     async fn wait<T>(&self, mut check: impl FnMut(&mut Queue) -> Option<T>) -> T {
         loop {
-            let mut progress = pin!(self.shared.progress.notified());
-            // Enlisted before the check, so that no progress is missed between the two.
-            progress.as_mut().enable();
+            // Made before the check, so that no progress is missed between the two.
+            let progress = self.shared.progress.notified();
             {
                 let mut queue = self.shared.lock();
                 if let Some(found) = check(&mut queue) {

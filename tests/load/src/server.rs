@@ -114,8 +114,9 @@ async fn main() -> ExitCode {
             .set_send_buffer_size(bytes as u32)
             .expect("it is TCP");
     }
+    // Not the address of other programs: they would take the port while the server is away.
     socket
-        .bind(([127, 0, 0, 1], port).into())
+        .bind(([127, 0, 0, 10], port).into())
         .expect("the port is free");
     let listener = socket.listen(4096).expect("the port is free");
 

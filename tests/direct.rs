@@ -5,6 +5,7 @@ mod common {
 }
 
 use common::frames::frame_to;
+use wsroom::protocol::Delivery;
 use wsroom::{Agreed, CloseCode, Config, Connection, Event, Message, ProtocolError, Role};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -162,6 +163,38 @@ fn text_that_is_read_directly_fails_where_it_is_broken() {
             assert_eq!(error, ProtocolError::InvalidUtf8);
             let sent = connection.close_info().unwrap().sent.unwrap();
             assert_eq!(sent.code, CloseCode::INVALID_DATA);
+        }
+    }
+}
+
+/// Bytes that make no event can be waited for together; what is handed out as it comes can not.
+#[test]
+fn what_is_missing_of_a_frame_is_said_while_its_message_is_assembled() {
+    for role in ROLES {
+        let first = frame_to(role, 0x01, &[b'a'; 50]);
+        let ping = frame_to(role, 0x89, b"ping");
+        let last = frame_to(role, 0x80, &[b'b'; 300]);
+        for delivery in [Delivery::Messages, Delivery::Fragments] {
+            let is_assembled = delivery == Delivery::Messages;
+            let mut connection = Connection::new(role, Agreed::default(), Config::default());
+            connection.set_delivery(delivery);
+            let mut missing = |wire: &[u8]| {
+                let mut wire = wire.to_vec();
+                let mut input = &mut wire[..];
+                while connection.receive(&mut input).unwrap().is_some() {}
+                connection.missing()
+            };
+            assert_eq!(missing(&first[..20]) > 0, is_assembled);
+            assert_eq!(missing(&first[20..]), 0, "the frame is whole");
+            assert_eq!(missing(&ping[..6]), 0, "a Ping is an event");
+            assert_eq!(missing(&ping[6..]), 0);
+            let expected = if is_assembled { 100 } else { 0 };
+            assert_eq!(missing(&last[..last.len() - 100]), expected);
+            assert_eq!(
+                missing(&last[last.len() - 100..]),
+                0,
+                "the message is whole"
+            );
         }
     }
 }

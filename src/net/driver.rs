@@ -273,8 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         taken
     }
 
-    /// Reads once, straight into a large message if one is under way, which is offered when that
-    /// was the last of it. `Ready` if anything has changed.
+    /// Reads straight into a large message if one is under way, which is offered when that was the
+    /// last of it. `Ready` if anything has changed.
     fn poll_read_direct<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -287,7 +287,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if buffer.is_empty() {
             return self.poll_read(cx).map(|()| None);
         }
-        let read = ready!(poll_read(cx, Pin::new(&mut self.stream), buffer));
+        let wanted = buffer.len();
+        let stream = Pin::new(&mut self.stream);
+        let mut more = More {
+            wanted,
+            unwaited: &mut self.unwaited,
+            error: &mut self.error,
+        };
+        let read = ready!(more.poll_read(cx, stream, buffer));
         let count = *read.as_ref().unwrap_or(&0);
         self.was_direct = true;
         self.note_read(read);
@@ -318,11 +325,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
-    /// Reads once; `Ready` if anything has changed.
+    /// Reads into the input; `Ready` if anything has changed.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_between_large = self.was_direct || self.connection.is_inside_large();
         let limit = if is_between_large { READ_BETWEEN } else { READ };
-        let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream), limit));
+        let stream = Pin::new(&mut self.stream);
+        let mut more = More {
+            wanted: self.connection.missing(),
+            unwaited: &mut self.unwaited,
+            error: &mut self.error,
+        };
+        let input = &mut self.input;
+        let read = ready!(input.poll_read(limit, |buffer| more.poll_read(cx, stream, buffer)));
         self.was_direct = false;
         self.note_read(read);
         Poll::Ready(())
@@ -504,7 +518,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Reads and drops; `Ready` at the end of the stream or at a failure.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN / READ_COST {
-            let read = ready!(self.input.poll_read(cx, Pin::new(&mut self.stream), READ));
+            let stream = Pin::new(&mut self.stream);
+            let read = ready!(
+                self.input
+                    .poll_read(READ, |buffer| poll_read(cx, stream, buffer))
+            );
             self.input.clear();
             if !matches!(read, Ok(1..)) {
                 return Poll::Ready(());
@@ -612,6 +630,41 @@ fn len_of(event: &Event<'_>) -> u32 {
         _ => 0,
     };
     len.try_into().unwrap_or(u32::MAX)
+}
+
+/// Reads more than once while what has come makes no message, so that what comes in little pieces
+/// is taken together.
+struct More<'a> {
+    /// How many bytes are waited for.
+    wanted: usize,
+    unwaited: &'a mut u32,
+    error: &'a mut Option<Error>,
+}
+
+impl More<'_> {
+    /// Gives how many bytes came, 0 at the end of the stream.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stream: Pin<&mut impl AsyncRead>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut count = ready!(poll_read(cx, stream.as_mut(), buffer))?;
+        let wanted = self.wanted.min(buffer.len());
+        // The end of the stream comes again, and an error is reported when it does.
+        while (1..wanted).contains(&count) && *self.unwaited < TURN {
+            match poll_read(cx, stream.as_mut(), &mut buffer[count..]) {
+                Poll::Ready(Ok(more @ 1..)) => count += more,
+                Poll::Ready(Err(error)) => {
+                    self.error.get_or_insert(Error::Io(error));
+                    break;
+                }
+                Poll::Ready(Ok(_)) | Poll::Pending => break,
+            }
+            *self.unwaited += READ_COST;
+        }
+        Poll::Ready(Ok(count))
+    }
 }
 
 /// Whether `input` is the front part of a message that a buffer holds whole.

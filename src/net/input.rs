@@ -59,17 +59,16 @@ impl Input {
         *self = Self::default();
     }
 
-    /// Reads at most `limit` bytes, if nothing is unread; gives how many came, 0 at the end of the
-    /// stream.
+    /// Has `read` read at most `limit` bytes, if nothing is unread; gives how many came, 0 at the end
+    /// of the stream.
     pub(super) fn poll_read(
         &mut self,
-        cx: &mut Context<'_>,
-        stream: Pin<&mut impl AsyncRead>,
         limit: usize,
+        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.is_empty());
         let mut buffer = Buffer::new(limit);
-        let count = ready!(poll_read(cx, stream, &mut buffer))?;
+        let count = ready!(read(&mut buffer))?;
         if count > 0 {
             *self = Self {
                 buffer,

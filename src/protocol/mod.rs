@@ -251,6 +251,12 @@ impl Connection {
         self.receiver.is_inside_large()
     }
 
+    /// How many bytes make no event: those that are missing of a frame whose message is assembled.
+    /// An adapter may read that many before it gives any to [`receive`](Self::receive).
+    pub fn missing(&self) -> usize {
+        self.receiver.missing()
+    }
+
     /// Answers what is to be answered.
     fn take_received<'a>(
         &mut self,

@@ -468,6 +468,18 @@ impl Receiver {
             .is_some_and(|message| message.len >= 2 * DIRECT as u64 && message.is_assembled())
     }
 
+    /// How many bytes are missing of a frame whose message is assembled.
+    pub(super) fn missing(&self) -> usize {
+        match (&self.frame, &self.message) {
+            (Some(frame), Some(message))
+                if message.is_assembled() && !frame.opcode.is_control() =>
+            {
+                usize::try_from(frame.remaining).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// Takes the first `count` bytes of the [`direct_buffer`](Self::direct_buffer), which gave at
     /// least as many.
     pub(super) fn receive_direct<'a>(

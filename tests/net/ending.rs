@@ -1,11 +1,16 @@
 //! How a connection ends over real TCP (§7.1.1, C10): the peer reads the Close whatever it has in
 //! flight.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use wsroom::{CloseCode, CloseFrame, Config, Error, Role};
 
-use super::{close_body, frames, masked, socket};
+use super::{close_body, frames, masked, masked_piece, socket};
 
 async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,4 +98,82 @@ async fn a_server_that_drops_its_socket_after_none_has_let_the_client_go_first()
     let info = serving.await.unwrap();
     assert_eq!(info.received, Some(sent));
     assert!(info.is_clean());
+}
+
+/// Gives one piece a read, then the end of the stream; keeps what is written.
+struct Pieces {
+    pieces: VecDeque<io::Result<Vec<u8>>>,
+    written: Vec<u8>,
+}
+
+impl Pieces {
+    /// A client's message whose second fragment comes a byte at a time, as far as it comes, and what
+    /// follows it.
+    fn cut_short(second: &[u8], last: io::Result<Vec<u8>>) -> Self {
+        let mut wire = masked_piece(0x01, b"first");
+        wire.extend(masked_piece(0x80, second));
+        wire.pop();
+        let bytes = wire.into_iter().map(|byte| Ok(vec![byte]));
+        Self {
+            pieces: bytes.chain([last]).collect(),
+            written: Vec::new(),
+        }
+    }
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            buffer.put_slice(&piece?);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pieces {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// X4: pieces are read together, but each has its own end.
+#[tokio::test]
+async fn what_ends_the_stream_between_the_pieces_of_a_message_is_reported_as_what_it_was() {
+    let reset = Pieces::cut_short(&[b'a'; 40], Err(io::ErrorKind::ConnectionReset.into()));
+    let mut server = socket(reset, Role::Server, Config::default());
+    let Err(Error::Io(error)) = server.recv().await else {
+        panic!("the stream failed");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+    let ended = Pieces::cut_short(&[b'a'; 40], Ok(Vec::new()));
+    let mut server = socket(ended, Role::Server, Config::default());
+    assert!(matches!(server.recv().await, Err(Error::ConnectionLost)));
+}
+
+/// §7.1.7: a peer that has ended its half of the stream still reads.
+#[tokio::test]
+async fn a_fault_in_the_last_pieces_before_the_end_of_the_stream_is_told() {
+    let ended = Pieces::cut_short(&[0xff; 40], Ok(Vec::new()));
+    let mut server = socket(ended, Role::Server, Config::default());
+    assert!(matches!(server.recv().await, Err(Error::Protocol(_))));
+    let wire = &server.get_ref().written;
+    assert_eq!(frames(wire)[0].1[..2], close_body(1007, "")[..]);
 }

@@ -9,7 +9,7 @@ use wsroom::protocol::Config;
 use wsroom::{Agreed, Connection, Event, Role, WebSocket};
 
 use super::{Entry, entry};
-use crate::wire::{BURST, Wire, block_on, took};
+use crate::wire::{Wire, block_on, took};
 use crate::workload::{MAX_FRAGMENTS, MAX_MESSAGE, Task, Workload};
 
 pub fn jobs(work: &Arc<Workload>) -> Vec<Entry> {
@@ -143,6 +143,9 @@ struct Pump {
     messages: usize,
 }
 
+/// A message of 64 KiB has room with its header.
+const READ: usize = 65 << 10;
+
 /// How much is read between two large messages: enough to know how long the second is.
 const READ_BETWEEN: usize = 16 << 10;
 
@@ -151,7 +154,7 @@ impl Pump {
         Self {
             connection: connection(Role::Server),
             wire: Wire::new(work),
-            buffer: vec![0; BURST],
+            buffer: vec![0; READ],
             start: 0,
             end: 0,
             was_direct: false,
@@ -173,7 +176,7 @@ impl Pump {
                 left -= 1;
             }
             let mut input = &mut self.buffer[self.start..self.end];
-            while left > 0 {
+            while left > 0 && !is_cut(&self.connection, input) {
                 match self
                     .connection
                     .receive(&mut input)
@@ -188,30 +191,57 @@ impl Pump {
                 left -= 1;
             }
             self.start = self.end - input.len();
+            if left > 0 && self.start < self.end {
+                self.read_rest();
+            }
         }
         write(&mut self.connection, &mut self.wire);
     }
 
-    /// Reads once, straight into a large message if one is under way, which is given if that was the
-    /// last of it.
+    /// Reads behind the front part of a message, which is moved to where the rest has room.
+    fn read_rest(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        while is_cut(&self.connection, &self.buffer[..self.end]) {
+            self.end += self.wire.fill(&mut self.buffer[self.end..]).unwrap_or(0);
+        }
+    }
+
+    /// Reads, straight into a large message if one is under way, which is given if that was the last
+    /// of it.
     fn read(&mut self) -> Option<Event<'static>> {
+        let missing = self.connection.missing();
         let direct = self.connection.direct_buffer();
         if !direct.is_empty() {
             self.was_direct = true;
-            let count = self.wire.fill(direct).unwrap_or(0);
+            let count = fill(&mut self.wire, direct, missing);
             let received = self.connection.receive_direct(count);
             return received.expect("all frames are legal");
         }
         let is_between_large = self.was_direct || self.connection.is_inside_large();
-        let limit = if is_between_large {
-            READ_BETWEEN
-        } else {
-            BURST
-        };
+        let limit = if is_between_large { READ_BETWEEN } else { READ };
         (self.start, self.was_direct) = (0, false);
-        self.end = self.wire.fill(&mut self.buffer[..limit]).unwrap_or(0);
+        self.end = fill(&mut self.wire, &mut self.buffer[..limit], missing);
         None
     }
+}
+
+/// Whether there is the front part only of a message that the buffer holds whole.
+fn is_cut(connection: &Connection, input: &[u8]) -> bool {
+    let len = connection.whole_len(input);
+    len.is_some_and(|len| len > input.len() && len <= READ)
+}
+
+/// Reads until something has come, and again while that makes no event.
+fn fill(wire: &mut Wire, buffer: &mut [u8], missing: usize) -> usize {
+    let mut count = wire.fill(buffer).unwrap_or(0);
+    while (1..missing.min(buffer.len())).contains(&count) {
+        match wire.fill(&mut buffer[count..]) {
+            Some(more) => count += more,
+            None => break,
+        }
+    }
+    count
 }
 
 /// Writes the output with as few writes as a socket would allow.

@@ -300,7 +300,11 @@ fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
     });
     println!("a WebSocket that is not read: {sent} messages, {peak} bytes");
     assert!((64 * KIB..=64 * KIB + LEN).contains(&(sent * LEN)));
-    assert!(peak <= 3 * (64 * KIB + LEN), "{peak} bytes");
+    // The output, the message that waits to be put in, and the runtime.
+    assert!(
+        peak <= 2 * (64 * KIB + LEN) + LEN + 16 * KIB,
+        "{peak} bytes"
+    );
 
     let outbox = OutboxLimits::default().max_bytes(256 * KIB);
     let limits = SessionConfig::default().outbox(outbox);

@@ -21,7 +21,7 @@ use common::table;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wsroom::Connection;
-use wsroom::handshake::{RequestHead, ResponseHead, Upgrade, protocol_offers};
+use wsroom::handshake::{HandshakeError, RequestHead, ResponseHead, Upgrade, protocol_offers};
 use wsroom::protocol::release_kept;
 
 const KIB: usize = 1 << 10;
@@ -213,32 +213,35 @@ fn common_request(line: &str) -> String {
 /// Has the side that a row is for read `bytes` and judge the head; how many bytes it took, and
 /// whether the head was good.
 fn receive(row: &Row, bytes: &[u8], step: usize) -> (usize, bool) {
-    let mut read = 0;
     if row.id.starts_with('S') {
         let upgrade = server(row);
         let mut head = RequestHead::new(&upgrade);
-        for mut piece in bytes.chunks(step.min(bytes.len().max(1))) {
-            let len = piece.len();
-            let result = head.receive(&mut piece);
-            read += len - piece.len();
-            match result {
-                Ok(None) => {}
-                Ok(Some(request)) => return (read, upgrade.accept(&request).is_ok()),
-                Err(_) => return (read, false),
-            }
-        }
+        read(bytes, step, |input| {
+            let request = head.receive(input)?;
+            Ok(request.map(|request| upgrade.accept(&request).is_ok()))
+        })
     } else {
         let (upgrade, offer) = client(row);
         let mut head = ResponseHead::new(&upgrade);
-        for mut piece in bytes.chunks(step.min(bytes.len().max(1))) {
-            let len = piece.len();
-            let result = head.receive(&mut piece);
-            read += len - piece.len();
-            match result {
-                Ok(None) => {}
-                Ok(Some(response)) => return (read, offer.verify(&response).is_ok()),
-                Err(_) => return (read, false),
-            }
+        read(bytes, step, |input| {
+            let response = head.receive(input)?;
+            Ok(response.map(|response| offer.verify(&response).is_ok()))
+        })
+    }
+}
+
+fn read(
+    bytes: &[u8],
+    step: usize,
+    mut receive: impl FnMut(&mut &[u8]) -> Result<Option<bool>, HandshakeError>,
+) -> (usize, bool) {
+    let mut read = 0;
+    for mut piece in bytes.chunks(step.min(bytes.len().max(1))) {
+        let len = piece.len();
+        let judged = receive(&mut piece).transpose();
+        read += len - piece.len();
+        if let Some(judged) = judged {
+            return (read, judged.unwrap_or(false));
         }
     }
     (read, false)

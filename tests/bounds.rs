@@ -60,7 +60,7 @@ fn a_flood_holds_a_constant_amount_and_lets_others_have_their_turn() {
                     .max_fragments(u32::MAX)
                     .max_message_size(usize::MAX);
                 let (stream, reads) = Flood::new(&begin, &block, takes);
-                let socket = WebSocket::new(stream, Role::Server, Agreed::default(), config, &[]);
+                let socket = server(stream, config);
                 (socket, reads)
             };
             let bound = if kind == "tiny fragments" {
@@ -98,13 +98,7 @@ fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
             let (near, far) = tokio::join!(near, listener.accept());
             let (mut near, mut far) = (near.unwrap(), far.unwrap().0);
             let (stream, reads) = Flood::new(&[], &block, true);
-            let socket = WebSocket::new(
-                stream,
-                Role::Server,
-                Agreed::default(),
-                Config::default(),
-                &[],
-            );
+            let socket = server(stream, Config::default());
             let flood = tokio::spawn(driver(socket));
             let others = tokio::spawn(async move {
                 let mut rounds = Vec::new();
@@ -274,16 +268,7 @@ fn a_head_of_3_mib_is_read_no_further_than_its_limit() {
 fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
     const LEN: usize = 10_000;
     let message = Message::from(vec![7; LEN]);
-    let config = Config::default();
-    let stuck = || {
-        WebSocket::new(
-            Flood::silent(),
-            Role::Server,
-            Agreed::default(),
-            config,
-            &[],
-        )
-    };
+    let stuck = || server(Flood::silent(), Config::default());
 
     let (sent, peak, _) = measured(|| {
         paused().block_on(async {
@@ -334,13 +319,7 @@ fn a_handler_that_takes_nothing_holds_the_peer_up() {
     let ((), peak, _) = measured(|| {
         paused().block_on(async {
             let (stream, reads) = Flood::new(&[], &frame, true);
-            let socket = WebSocket::new(
-                stream,
-                Role::Server,
-                Agreed::default(),
-                Config::default(),
-                &[],
-            );
+            let socket = server(stream, Config::default());
             let session = Session::spawn(socket);
             tokio::time::sleep(Duration::from_secs(5)).await;
             let read = reads.load(Ordering::Relaxed);
@@ -404,6 +383,10 @@ fn paused() -> tokio::runtime::Runtime {
         .start_paused(true)
         .build()
         .unwrap()
+}
+
+fn server(peer: Flood, config: Config) -> WebSocket<Flood> {
+    WebSocket::new(peer, Role::Server, Agreed::default(), config, &[])
 }
 
 /// A peer that sends one thing again and again without a pause, and then ends the stream.

@@ -2,13 +2,14 @@
 //! one side encodes, the other gives back.
 
 mod common {
+    pub(crate) mod cut;
     pub(crate) mod events;
     pub(crate) mod frames;
     pub(crate) mod output;
     pub(crate) mod pair;
 }
 
-use bytes::Bytes;
+use common::cut::{cut, fragments};
 use common::events::{Outcome, OwnedEvent, receive};
 use common::frames::frame_to;
 use common::output::written;
@@ -16,7 +17,7 @@ use common::pair::Pair;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use wsroom::frame::{MaskKey, OpCode};
-use wsroom::protocol::{Delivery, Fragment, State};
+use wsroom::protocol::{Delivery, State};
 use wsroom::{Agreed, CloseCode, CloseFrame, Config, Connection, PreparedMessage, Role};
 
 /// A step of an endpoint that breaks no rule.
@@ -121,20 +122,9 @@ impl Step {
                 connection.send_prepared(&message).unwrap();
             }
             Self::Fragments(text, cuts, with_ping) => {
-                let pieces = cut(text.as_bytes(), cuts);
-                let last = pieces.len() - 1;
-                for (i, piece) in pieces.into_iter().enumerate() {
-                    let fragment = Fragment {
-                        opcode: if i == 0 {
-                            OpCode::Text
-                        } else {
-                            OpCode::Continuation
-                        },
-                        fin: i == last,
-                        payload: Bytes::copy_from_slice(piece),
-                    };
+                for fragment in fragments(OpCode::Text, text.as_bytes(), cuts) {
                     connection.send_fragment(&fragment).unwrap();
-                    if *with_ping && i == 0 {
+                    if *with_ping && fragment.opcode == OpCode::Text {
                         connection.ping(b"between").unwrap();
                     }
                 }
@@ -255,16 +245,6 @@ fn sent_to(role: Role, steps: &[Step]) -> Vec<u8> {
     let mut wire = written(&mut connection);
     wire.extend(frame_to(role, 0x88, b"\x03\xe8"));
     wire
-}
-
-fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
-    let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    ends.push(bytes.len());
-    ends.sort_unstable();
-    let mut start = 0;
-    ends.into_iter()
-        .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-        .collect()
 }
 
 fn role() -> impl Strategy<Value = Role> {

@@ -3,6 +3,7 @@
 #![cfg(feature = "deflate")]
 
 mod common {
+    pub(crate) mod cut;
     pub(crate) mod deflate;
     pub(crate) mod events;
     pub(crate) mod frames;
@@ -10,7 +11,7 @@ mod common {
     pub(crate) mod reference;
 }
 
-use bytes::Bytes;
+use common::cut::{cut, fragments};
 use common::deflate::connection;
 use common::events::{Outcome, OwnedEvent, receive};
 use common::frames::frame_to;
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use wsroom::deflate::DeflateParams;
 use wsroom::frame::OpCode;
-use wsroom::protocol::{Delivery, Fragment};
+use wsroom::protocol::Delivery;
 use wsroom::{Config, Connection, PreparedMessage, ProtocolError, Role};
 
 /// How a message is sent.
@@ -199,18 +200,7 @@ impl Way {
                 connection.send_prepared(&message).unwrap();
             }
             Self::Fragments(cuts) => {
-                let pieces = cut(message, cuts);
-                let last = pieces.len() - 1;
-                for (i, piece) in pieces.into_iter().enumerate() {
-                    let fragment = Fragment {
-                        opcode: if i == 0 {
-                            OpCode::Binary
-                        } else {
-                            OpCode::Continuation
-                        },
-                        fin: i == last,
-                        payload: Bytes::copy_from_slice(piece),
-                    };
+                for fragment in fragments(OpCode::Binary, message, cuts) {
                     connection.send_fragment(&fragment).unwrap();
                 }
             }
@@ -231,16 +221,6 @@ fn messages_of(outcomes: Vec<Outcome>) -> Result<Vec<Vec<u8>>, ProtocolError> {
         }
     }
     Ok(messages)
-}
-
-fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
-    let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    ends.push(bytes.len());
-    ends.sort_unstable();
-    let mut start = 0;
-    ends.into_iter()
-        .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-        .collect()
 }
 
 fn params() -> impl Strategy<Value = DeflateParams> {

@@ -1,39 +1,19 @@
 //! What a connection that waits costs, counted by the allocator: itself and all it holds.
 
 #![cfg(feature = "tokio")]
-#![expect(unsafe_code, reason = "an allocator that counts")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::yield_now;
-use wsroom::{Agreed, Config, Role, Session, WebSocket};
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises that the system asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
+mod common {
+    pub(crate) mod counting;
 }
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use common::counting::held;
+use tokio::io::{AsyncRead, Join, ReadBuf, Sink, join, sink};
+use tokio::task::yield_now;
+use wsroom::{Agreed, Config, Role, Session, WebSocket};
 
 const CONNECTIONS: usize = 200;
 
@@ -101,27 +81,27 @@ fn compressing_connections_are_small() {
         for _ in 0..10 {
             sockets.push(runtime.block_on(idle_socket(agreed.clone(), frames)));
         }
-        let before = HELD.load(Ordering::Relaxed);
+        let before = held();
         for _ in 0..10 {
             sockets.push(runtime.block_on(idle_socket(agreed.clone(), frames)));
         }
-        let socket = (HELD.load(Ordering::Relaxed) - before) / 10;
+        let socket = (held() - before) / 10;
         println!("idle with a window of {window_bits} bits, takeover {takes_over}: {socket} bytes");
         assert!(socket <= windows + 1_024, "{socket}");
     }
 }
 
 /// What each call leaves held, once all tasks wait.
-async fn each(mut make: impl AsyncFnMut()) -> usize {
+async fn each(mut make: impl AsyncFnMut()) -> isize {
     // The first one fills the pools of the thread.
     make().await;
     settle().await;
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held();
     for _ in 0..CONNECTIONS {
         make().await;
     }
     settle().await;
-    (HELD.load(Ordering::Relaxed) - before) / CONNECTIONS
+    (held() - before) / CONNECTIONS as isize
 }
 
 async fn settle() {
@@ -131,9 +111,9 @@ async fn settle() {
 }
 
 /// A server that has taken and sent messages and waits in `recv`.
-async fn idle_socket(agreed: Agreed, frames: &'static [u8]) -> Box<WebSocket<Script>> {
+async fn idle_socket(agreed: Agreed, frames: &'static [u8]) -> Box<WebSocket<Stream>> {
     let mut socket = Box::new(WebSocket::new(
-        Script(frames),
+        stream(frames),
         Role::Server,
         agreed,
         Config::default(),
@@ -155,7 +135,7 @@ async fn idle_socket(agreed: Agreed, frames: &'static [u8]) -> Box<WebSocket<Scr
     socket
 }
 
-async fn serve(stream: Script) {
+async fn serve(stream: Stream) {
     let mut socket = wsroom::accept(stream).await.unwrap();
     while let Some(message) = socket.recv().await.unwrap() {
         socket.send(message).await.unwrap();
@@ -165,7 +145,7 @@ async fn serve(stream: Script) {
 /// A session that has taken and sent messages and waits, with its task.
 async fn idle_session() -> Session {
     let socket = WebSocket::new(
-        Script(frames()),
+        stream(frames()),
         Role::Server,
         Agreed::default(),
         Config::default(),
@@ -179,16 +159,21 @@ async fn idle_session() -> Session {
     session
 }
 
-/// A stream that reads what it holds and then waits, and swallows what is written: it costs nothing
-/// itself.
+/// Reads what it holds and then waits, and swallows what is written: it costs nothing itself.
+type Stream = Join<Script, Sink>;
+
 struct Script(&'static [u8]);
+
+fn stream(bytes: &'static [u8]) -> Stream {
+    join(Script(bytes), sink())
+}
 
 fn frames() -> &'static [u8] {
     script(&[])
 }
 
-fn accepted_and_busy() -> Script {
-    Script(script(
+fn accepted_and_busy() -> Stream {
+    stream(script(
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     ))
@@ -224,24 +209,6 @@ impl AsyncRead for Script {
         let (now, later) = self.0.split_at(self.0.len().min(buf.remaining()));
         buf.put_slice(now);
         self.0 = later;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Script {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -1,8 +1,11 @@
 //! The layers that the drawing in `lib.rs` shows, and the rules of what may stand where, checked
 //! by reading the sources. A new arrow is a design decision: change the drawing with the table.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod common {
+    pub(crate) mod sources;
+}
+
+use std::path::PathBuf;
 
 /// What each module may name of the others: a module, or one item of it.
 const ARROWS: [(&str, &[&str]); 21] = [
@@ -261,34 +264,20 @@ struct Source {
     code: String,
 }
 
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders = vec![root.clone()];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push(Source::read(&root, &path));
-            }
-        }
-    }
-    assert!(sources.len() > 10, "the sources were found");
-    sources
+fn sources() -> impl Iterator<Item = Source> {
+    common::sources::sources()
+        .into_iter()
+        .map(|(path, text)| Source::new(path, text))
 }
 
 impl Source {
-    fn read(root: &Path, path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap();
+    fn new(path: PathBuf, text: String) -> Self {
         let before_tests = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
         let code = before_tests
             .lines()
             .map(without_comment)
             .collect::<Vec<_>>()
             .join("\n");
-        let path = path.strip_prefix(root).unwrap().to_owned();
         let module = path.iter().next().unwrap().to_str().unwrap();
         Self {
             module: module.trim_end_matches(".rs").to_owned(),

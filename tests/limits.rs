@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::events::{OwnedEvent, receive};
 use common::frames::frame_to;
+use wsroom::limits::Bound;
 use wsroom::{Agreed, Config, Connection, ProtocolError, Role};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -16,16 +17,24 @@ const ROLES: [Role; 2] = [Role::Client, Role::Server];
 /// L1, L2, P4, C9: every limit is finite unless the application says otherwise.
 #[test]
 fn the_default_limits_are_finite() {
-    let limits = Config::default().limits();
-    assert_eq!(limits.max_message_size, 1 << 20);
-    assert_eq!(limits.max_frame_size, 1 << 20);
-    assert_eq!(limits.max_fragments, 16_384);
-    assert_eq!(limits.ping_interval, Some(Duration::from_secs(20)));
-    assert_eq!(limits.pong_timeout, Duration::from_secs(20));
-    assert_eq!(limits.idle_timeout, Some(Duration::from_secs(120)));
-    assert_eq!(limits.close_timeout, Duration::from_secs(10));
-    assert_eq!(limits.write_mark, 64 << 10);
-    assert_eq!(limits.max_queued_pongs, 64 << 10);
+    let limits = [
+        ("max_message_size", Bound::Bytes(1 << 20)),
+        ("max_frame_size", Bound::Bytes(1 << 20)),
+        ("max_fragments", Bound::Count(16_384)),
+        ("write_mark", Bound::Bytes(64 << 10)),
+        ("ping_interval", Bound::Time(Duration::from_secs(20))),
+        ("pong_timeout", Bound::Time(Duration::from_secs(20))),
+        ("idle_timeout", Bound::Time(Duration::from_secs(120))),
+        ("close_timeout", Bound::Time(Duration::from_secs(10))),
+        ("compression_history", Bound::Bytes(4 << 10)),
+    ];
+    let in_force = Config::default().in_force();
+    assert!(
+        in_force
+            .iter()
+            .map(|limit| (limit.name, limit.bound))
+            .eq(limits)
+    );
 }
 
 /// L1, F8: the limit itself is accepted, one byte more is refused at the end of the length.

@@ -1,6 +1,10 @@
 //! `src/limits.md` against the code: the defaults that it names are those in force, it leaves no
 //! setter and no constant out, and it names none that is not there.
 
+mod common {
+    pub(crate) mod sources;
+}
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -209,26 +213,11 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 /// Every source below `src`, but for the network of tests, on which no peer is a stranger.
-fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders = vec![root().join("src")];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.ends_with("test_util") {
-                continue;
-            }
-            if path.is_dir() {
-                if !path.ends_with("test_util") {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                sources.push((path.strip_prefix(root()).unwrap().to_owned(), text));
-            }
-        }
-    }
-    sources
+fn sources() -> impl Iterator<Item = (PathBuf, String)> {
+    common::sources::sources()
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("test_util"))
+        .map(|(path, text)| (Path::new("src").join(path), text))
 }
 
 fn root() -> PathBuf {

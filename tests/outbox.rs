@@ -2,6 +2,10 @@
 
 #![cfg(any(feature = "tokio", feature = "rooms"))]
 
+mod common {
+    pub(crate) mod outgoing;
+}
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -9,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use common::outgoing::text;
 use wsroom::outbox::{
     self, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, TrySendError,
 };
@@ -435,13 +440,4 @@ fn order(reader: &mut OutboxReader) -> Option<Option<CloseCode>> {
         Poll::Ready(Taken::Messages) => panic!("{batch:?}"),
         Poll::Pending => None,
     }
-}
-
-fn text(outgoing: &Outgoing) -> String {
-    let bytes = match outgoing {
-        Outgoing::Message(message) => message.as_bytes(),
-        Outgoing::Prepared(message) => message.payload(),
-        other => panic!("{other:?}"),
-    };
-    String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -4,8 +4,11 @@
 //! The bounds are those of six standard deviations or more, so that a sound source fails once in a
 //! hundred million runs.
 
+mod common {
+    pub(crate) mod sources;
+}
+
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -130,26 +133,17 @@ fn a_process_that_was_forked_shares_no_key_with_its_parent() {
 /// There is one source, and nothing chooses another: no feature, no variable, no clock.
 #[test]
 fn the_source_can_not_be_exchanged() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut found = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-            let is_source = path.ends_with("src/random.rs");
-            assert_eq!(code.contains("rand::"), is_source, "{}", path.display());
-            if is_source {
-                let guarded = ["cfg", "env", "feature", "seed_from", "SeedableRng"];
-                assert!(guarded.iter().all(|word| !code.contains(word)));
-            }
-            // Who fixes a key says so for one connection, in code.
-            found += code.matches("fix_mask_key(").count();
+    for (path, text) in common::sources::sources() {
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let is_source = path == Path::new("random.rs");
+        assert_eq!(code.contains("rand::"), is_source, "{}", path.display());
+        if is_source {
+            let guarded = ["cfg", "env", "feature", "seed_from", "SeedableRng"];
+            assert!(guarded.iter().all(|word| !code.contains(word)));
         }
+        // Who fixes a key says so for one connection, in code.
+        found += code.matches("fix_mask_key(").count();
     }
     assert_eq!(found, 3, "a declaration, and one below that it calls");
 }

@@ -2,12 +2,17 @@
 
 #![cfg(feature = "rooms")]
 
+mod common {
+    pub(crate) mod outgoing;
+}
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use common::outgoing::text;
 use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing, Taken};
 use wsroom::rooms::{
     Hooks, HubConfig, JoinError, LeaveReason, MemberInfo, Profile, Report, RoomName, SendToError,
@@ -815,13 +820,4 @@ fn take(reader: &mut OutboxReader) -> (VecDeque<Outgoing>, Option<Option<CloseFr
 fn texts(reader: &mut OutboxReader) -> Vec<String> {
     let (batch, _) = take(reader);
     batch.iter().map(text).collect()
-}
-
-fn text(outgoing: &Outgoing) -> String {
-    let bytes = match outgoing {
-        Outgoing::Message(message) => message.as_bytes(),
-        Outgoing::Prepared(message) => message.payload(),
-        other => panic!("{other:?}"),
-    };
-    String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -2,13 +2,18 @@
 
 #![cfg(feature = "rooms")]
 
+mod common {
+    pub(crate) mod outgoing;
+}
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use common::outgoing::text;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing, Taken};
+use wsroom::outbox::{self, OutboxLimits, OutboxReader, Taken};
 use wsroom::rooms::{Hooks, JoinError, LeaveReason, MemberInfo, Profile, RoomName};
 use wsroom::{Hub, Member, MemberId};
 
@@ -480,15 +485,6 @@ fn check(hub: &Hub, world: &World) {
             assert_eq!(listed, hub.room(*name).contains(id));
         }
     }
-}
-
-fn text(outgoing: &Outgoing) -> String {
-    let bytes = match outgoing {
-        Outgoing::Message(message) => message.as_bytes(),
-        Outgoing::Prepared(message) => message.payload(),
-        other => panic!("{other:?}"),
-    };
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// What the hooks were told, by room.

@@ -2,6 +2,10 @@
 
 #![cfg(feature = "rooms")]
 
+mod common {
+    pub(crate) mod outgoing;
+}
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use wsroom::outbox::{self, OutboxLimits, OutboxReader, Outgoing, Taken};
+use common::outgoing::text;
+use wsroom::outbox::{self, OutboxLimits, OutboxReader, Taken};
 use wsroom::rooms::{Hooks, LeaveReason, MemberInfo, RoomName};
 use wsroom::{Hub, Member};
 
@@ -344,13 +349,4 @@ fn texts(reader: &mut OutboxReader) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Taken::Messages) = reader.poll_take(&mut cx, usize::MAX, &mut batch) {}
     batch.iter().map(text).collect()
-}
-
-fn text(outgoing: &Outgoing) -> String {
-    let bytes = match outgoing {
-        Outgoing::Message(message) => message.as_bytes(),
-        Outgoing::Prepared(message) => message.payload(),
-        other => panic!("{other:?}"),
-    };
-    String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! A session whose stream, outbox and owner are on different threads: no wake is lost between them.
 //!
-//! The one thing without a lock of its own is the flag that tells a wake by the stream from one by
-//! the outbox. If it were lost, one of the two directions would wait for ever.
+//! If the flag were lost that tells a wake by the stream from one by the outbox, one of the two
+//! directions would wait for ever. `src/net/stream_wake.rs` has a model of it.
 
 #![cfg(feature = "tokio")]
 

@@ -1,6 +1,10 @@
 //! `unsafe.md` against the sources: each block of unsafe code has its row, each row its block, and
 //! each test that a row names is there.
 
+mod common {
+    pub(crate) mod sources;
+}
+
 use std::fs;
 use std::path::Path;
 
@@ -68,22 +72,10 @@ fn rows() -> impl Iterator<Item = [&'static str; 5]> {
 }
 
 /// Every file below `src`, by its path from the root.
-fn sources() -> Vec<(String, String)> {
-    let mut folders = vec![root().join("src")];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            let path = path.strip_prefix(root()).unwrap();
-            sources.push((path.to_str().unwrap().to_owned(), text));
-        }
-    }
-    sources
+fn sources() -> impl Iterator<Item = (String, String)> {
+    common::sources::sources()
+        .into_iter()
+        .map(|(path, text)| (format!("src/{}", path.display()), text))
 }
 
 fn root() -> &'static Path {

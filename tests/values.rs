@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Response;
 use wsroom::frame::OpCode;
 use wsroom::handshake::HandshakeError;
+use wsroom::limits::Bound;
 use wsroom::protocol::{Fragment, Payload, Text};
 use wsroom::{
     CloseCause, CloseCode, CloseFrame, CloseInfo, Config, Message, PreparedMessage, ProtocolError,
@@ -106,8 +107,10 @@ fn limits_are_those_that_were_set() {
     let config = Config::default()
         .write_mark(7)
         .pong_timeout(Duration::from_secs(8));
-    assert_eq!(config.limits().write_mark, 7);
-    assert_eq!(config.limits().pong_timeout, Duration::from_secs(8));
+    let limits = config.in_force();
+    assert_eq!(limits.get("write_mark"), Some(Bound::Bytes(7)));
+    let timeout = Bound::Time(Duration::from_secs(8));
+    assert_eq!(limits.get("pong_timeout"), Some(timeout));
     let level = |level| Config::default().compression_level(level);
     assert_eq!([level(0), level(10)], [level(1), level(9)]);
     assert_ne!(level(1), level(2));

@@ -29,6 +29,7 @@ mod input;
 mod listener;
 mod server;
 mod session;
+mod stream_wake;
 mod websocket;
 
 pub use client::{connect, connect_over, connect_with};

@@ -5,9 +5,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -16,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::driver::Driver;
 use super::error::Error;
 use super::inbox::{Audience, Inbox, Room};
+use super::stream_wake::StreamWake;
 use super::websocket::WebSocket;
 use crate::agreed::Agreed;
 use crate::close::{CloseCode, CloseFrame};
@@ -139,7 +139,7 @@ impl Session {
         let inbox = Arc::new(Inbox::new(config.inbox_messages, config.inbox_bytes));
         let agreed = socket.connection().agreed().clone();
         tokio::spawn(SessionTask {
-            mark: socket.connection().config().limits().write_mark.max(1),
+            mark: socket.connection().config().write_mark.max(1),
             driver: socket.into_driver(),
             reader,
             inbox: Arc::clone(&inbox),
@@ -491,51 +491,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         }
         if let Some(round_trip) = self.driver.round_trip {
             self.inbox.lock().round_trip = Some(round_trip);
-        }
-    }
-}
-
-/// Wakes a session's task for its stream, its clock or its inbox, and tells that from a wake by its
-/// outbox, after which there is nothing to read: that halves what a broadcast costs a member.
-struct StreamWake {
-    was_called: AtomicBool,
-    task: Mutex<Option<Waker>>,
-}
-
-impl StreamWake {
-    /// Of a task that has looked at nothing yet.
-    const fn new() -> Self {
-        Self {
-            was_called: AtomicBool::new(true),
-            task: Mutex::new(None),
-        }
-    }
-
-    /// Begins a poll of the task; whether it was called since the last one began.
-    fn begin(&self, task: &Waker) -> bool {
-        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *known {
-            Some(known) => known.clone_from(task),
-            None => *known = Some(task.clone()),
-        }
-        drop(known);
-        // Last: a call that has found the waker of before holds the lock after it has said so, and
-        // is seen here; one that comes later finds this waker.
-        self.was_called.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Wake for StreamWake {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.was_called.store(true, Ordering::Release);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = task.clone();
-        if let Some(task) = task {
-            task.wake();
         }
     }
 }

@@ -420,7 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// At least 1: a mark of 0 would mean that every message waits for all before it.
     fn write_mark(&self) -> usize {
-        self.driver.connection.config().limits().write_mark.max(1)
+        self.driver.connection.config().write_mark.max(1)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {

@@ -15,11 +15,12 @@ use crate::limits::{Bound, InForce};
 /// ```
 /// use std::time::Duration;
 /// use wsroom::Config;
+/// use wsroom::limits::Bound;
 ///
 /// let config = Config::default()
 ///     .max_message_size(64 << 10)
 ///     .ping_interval(Duration::from_secs(5));
-/// assert_eq!(config.limits().max_frame_size, 64 << 10);
+/// assert_eq!(config.in_force().get("max_frame_size"), Some(Bound::Bytes(64 << 10)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -34,30 +35,6 @@ pub struct Config {
     pub(crate) compression_level: u8,
     pub(crate) compression_threshold: Option<usize>,
     pub(crate) compression_history: usize,
-}
-
-/// The limits in force, as [`Config::limits`] lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The longest message in bytes.
-    pub max_message_size: usize,
-    /// The longest payload of a frame in bytes.
-    pub max_frame_size: usize,
-    /// The largest number of frames that make one message.
-    pub max_fragments: u32,
-    /// How often a Ping is sent, if at all.
-    pub ping_interval: Option<Duration>,
-    /// How long after a Ping the peer may be silent.
-    pub pong_timeout: Duration,
-    /// How long the peer may be silent if no Ping is sent.
-    pub idle_timeout: Option<Duration>,
-    /// How long the closing handshake may take.
-    pub close_timeout: Duration,
-    /// How many bytes may wait to be written before a send waits too.
-    pub write_mark: usize,
-    /// How many bytes of Pongs may wait to be written; beyond them only the newest is kept.
-    pub max_queued_pongs: usize,
 }
 
 /// Pongs are answers to the peer, so it is the peer who could make them many.
@@ -217,21 +194,6 @@ impl Config {
                 ),
             ],
         )
-    }
-
-    /// The limits in force as fields: those of [`in_force`](Self::in_force), and the fixed one.
-    pub const fn limits(&self) -> Limits {
-        Limits {
-            max_message_size: self.max_message_size,
-            max_frame_size: self.frame_limit(),
-            max_fragments: self.max_fragments,
-            ping_interval: self.ping_interval,
-            pong_timeout: self.pong_timeout,
-            idle_timeout: self.idle_timeout,
-            close_timeout: self.close_timeout,
-            write_mark: self.write_mark,
-            max_queued_pongs: MAX_QUEUED_PONGS,
-        }
     }
 
     /// How long a frame of a compressed message may be: what does not shrink grows, by an eighth

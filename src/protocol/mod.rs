@@ -35,7 +35,7 @@ use std::fmt;
 use std::time::Instant;
 
 pub use closed::{CloseCause, CloseInfo};
-pub use config::{Config, Limits};
+pub use config::Config;
 pub use event::{Event, Fragment, Payload, Text};
 pub use output::Output;
 pub use prepared::PreparedMessage;

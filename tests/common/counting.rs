@@ -24,6 +24,11 @@ pub(crate) fn asked<T>(body: impl FnOnce() -> T) -> (T, usize) {
     (result, ASKED.get() - before)
 }
 
+/// How many bytes this thread holds now.
+pub(crate) fn held() -> isize {
+    LIVE.get()
+}
+
 thread_local! {
     static ASKED: Cell<usize> = const { Cell::new(0) };
     static LIVE: Cell<isize> = const { Cell::new(0) };

@@ -5,10 +5,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf, join, sink};
 use tungstenite::protocol::{Role as TheirRole, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 use wsroom::Role;
+use wsroom::limits::Bound;
 
 use super::common::events::OwnedEvent;
 use super::common::streams::Plan;
@@ -49,11 +50,10 @@ impl Peer {
 }
 
 fn tungstenite(plan: Plan, bytes: &[u8]) -> Verdict {
-    let limits = plan.config().limits();
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
-        .max_message_size(Some(limits.max_message_size))
-        .max_frame_size(Some(limits.max_frame_size));
+        .max_message_size(limit(plan, "max_message_size"))
+        .max_frame_size(limit(plan, "max_frame_size"));
     let role = match plan.role {
         Role::Client => TheirRole::Client,
         Role::Server => TheirRole::Server,
@@ -88,12 +88,11 @@ fn tokio_websockets(plan: Plan, bytes: &[u8]) -> Verdict {
     use tokio_websockets::proto::ProtocolError;
     use tokio_websockets::{ClientBuilder, Error, Limits, ServerBuilder};
 
-    let longest = plan.config().limits().max_message_size;
-    let limits = Limits::default().max_payload_len(Some(longest));
-    let memory = Memory(bytes);
+    let limits = Limits::default().max_payload_len(limit(plan, "max_message_size"));
+    let stream = join(Memory(bytes), sink());
     let socket = match plan.role {
-        Role::Client => ClientBuilder::new().limits(limits).take_over(memory),
-        Role::Server => ServerBuilder::new().limits(limits).serve(memory),
+        Role::Client => ClientBuilder::new().limits(limits).take_over(stream),
+        Role::Server => ServerBuilder::new().limits(limits).serve(stream),
     };
     let mut socket = pin!(socket);
     let mut events = Vec::new();
@@ -132,6 +131,14 @@ fn tokio_websockets(plan: Plan, bytes: &[u8]) -> Verdict {
     Verdict { events, end }
 }
 
+/// What [`Config`](wsroom::Config) has set.
+fn limit(plan: Plan, name: &str) -> Option<usize> {
+    match plan.config().in_force().get(name) {
+        Some(Bound::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
 /// A stream that gives these bytes and then has to be waited for, and takes any.
 pub(crate) struct Memory<'a>(pub(crate) &'a [u8]);
 
@@ -166,24 +173,6 @@ impl AsyncRead for Memory<'_> {
         }
         buffer.put_slice(read);
         self.0 = rest;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Memory<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -6,18 +6,14 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use wsroom::frame::OpCode;
-use wsroom::net::{SocketEvent, connect_over};
+use wsroom::net::SocketEvent;
 use wsroom::outbox::OutboxLimits;
-use wsroom::{
-    Agreed, CloseCode, CloseFrame, Config, Fragment, Incoming, Message, Role, Session, Upgrade,
-    WebSocket,
-};
+use wsroom::{Agreed, CloseCode, CloseFrame, Config, Fragment, Message, Role, Session, WebSocket};
 
 use super::pipe::{Chance, Chopped};
-use super::{masked, messages, once, pipe, socket};
+use super::{messages, once, pipe, socket};
 
 const SEEDS: u64 = 12;
 const COUNT: usize = 60;
@@ -338,92 +334,6 @@ async fn send_of_an_outbox_may_be_dropped_anywhere() {
         }
         assert!(session.close(None).await.unwrap().is_clean());
         assert_eq!(receiving.await.unwrap(), all(), "seed {seed}");
-    }
-}
-
-/// Dropped handshakes drop the stream: the other side sees its end and nothing hangs.
-#[tokio::test(start_paused = true)]
-async fn handshakes_may_be_dropped_after_any_number_of_polls() {
-    for seed in 0..4 {
-        let mut polls = 0;
-        loop {
-            let (near, far) = pipe(64);
-            let (near, far) = (near.chopped(seed), far.chopped(seed ^ 0xff));
-            let accepting = tokio::spawn(async move {
-                let upgrade = Upgrade::default();
-                let incoming = Incoming::read(far, &upgrade).await?;
-                incoming.accept(&upgrade, Config::default()).await
-            });
-            let upgrade = Upgrade::default();
-            let connecting = connect_over(near, "ws://localhost/", &upgrade, Config::default());
-            let connected = at_most(polls, connecting).await;
-            let done = connected.is_some();
-            let accepted = accepting.await.unwrap();
-            if let Some(connected) = connected {
-                let (mut client, _) = connected.unwrap();
-                let mut server = accepted.unwrap();
-                client.send("open").await.unwrap();
-                assert_eq!(server.recv().await.unwrap(), Some("open".into()));
-            } else if let Ok(mut server) = accepted {
-                assert!(server.recv().await.is_err());
-            }
-            if done {
-                break;
-            }
-            polls += 1;
-        }
-        assert!(polls > 5);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_may_drop_its_handshake_after_any_number_of_polls() {
-    let request = Upgrade::default()
-        .offer("ws://localhost/")
-        .unwrap()
-        .encode();
-    for rejecting in [false, true] {
-        for seed in 0..4 {
-            let mut polls = 0;
-            loop {
-                let (near, mut far) = pipe(64);
-                let near = near.chopped(seed);
-                let request = request.clone();
-                let peer = tokio::spawn(async move {
-                    let _ = far.write_all(&request).await;
-                    let _ = far.write_all(&masked(1, b"first")).await;
-                    let mut answer = Vec::new();
-                    let _ = far.read_to_end(&mut answer).await;
-                    answer
-                });
-                let accepting = async {
-                    let upgrade = Upgrade::default();
-                    let incoming = Incoming::read(near, &upgrade).await.unwrap();
-                    if rejecting {
-                        let response = http::Response::builder().status(403).body("no").unwrap();
-                        return incoming.reject(&response).await.map(|()| None);
-                    }
-                    incoming.accept(&upgrade, Config::default()).await.map(Some)
-                };
-                let accepted = at_most(polls, accepting).await;
-                let done = accepted.is_some();
-                if let Some(Ok(Some(mut socket))) = accepted {
-                    assert_eq!(socket.recv().await.unwrap(), Some("first".into()));
-                }
-                let answer = peer.await.unwrap();
-                if done {
-                    let expected = if rejecting {
-                        "HTTP/1.1 403"
-                    } else {
-                        "HTTP/1.1 101"
-                    };
-                    assert!(answer.starts_with(expected.as_bytes()));
-                    break;
-                }
-                polls += 1;
-            }
-            assert!(polls > 3);
-        }
     }
 }
 

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::sleep;
-use wsroom::test_util::{Faults, Network};
-use wsroom::{Agreed, CloseCause, CloseCode, CloseFrame, CloseInfo, Config, Message, Upgrade};
+use wsroom::test_util::{Endpoint, Faults, Network};
+use wsroom::{
+    Agreed, CloseCause, CloseCode, CloseFrame, CloseInfo, Config, Message, Role, Upgrade, WebSocket,
+};
 
 /// What may happen on the links of a run.
 fn draw_faults(network: &Network) -> Faults {
@@ -30,8 +32,17 @@ fn draw_faults(network: &Network) -> Faults {
     }
 }
 
-fn loses_nothing(faults: &Faults) -> bool {
-    [Faults::none(), Faults::lossless()].contains(faults)
+/// A client and a server whose handshake is done, over a link that may break, and whether it may.
+fn draw_sockets(network: &Network) -> ([WebSocket<Endpoint>; 2], bool) {
+    let faults = draw_faults(network);
+    let breaks = ![Faults::none(), Faults::lossless()].contains(&faults);
+    network.set_faults(faults);
+    let agreed = agreed(&draw_upgrade(network));
+    let config = draw_config(network);
+    let (near, far) = network.pair();
+    let client = WebSocket::new(near, Role::Client, agreed.clone(), config, &[]);
+    let server = WebSocket::new(far, Role::Server, agreed, config, &[]);
+    ([client, server], breaks)
 }
 
 /// Small limits, so that waiting for room is common; but who closes has patience with a side that

@@ -12,21 +12,14 @@ use wsroom::{
 
 use super::socket::{Side, briefly, converse};
 use super::{
-    agreed, closes_agree, draw_config, draw_faults, draw_upgrade, loses_nothing, message,
-    no_task_is_left, parse, pause,
+    agreed, closes_agree, draw_config, draw_sockets, draw_upgrade, message, no_task_is_left, parse,
+    pause,
 };
 
 #[test]
 fn a_session_loses_nothing_that_a_clean_close_promises() {
     simulate(0..1_500, async |network| {
-        let faults = draw_faults(&network);
-        let breaks = !loses_nothing(&faults);
-        network.set_faults(faults);
-        let agreed = agreed(&draw_upgrade(&network));
-        let config = draw_config(&network);
-        let (near, far) = network.pair();
-        let near = WebSocket::new(near, Role::Server, agreed.clone(), config, &[]);
-        let far = WebSocket::new(far, Role::Client, agreed, config, &[]);
+        let ([far, near], breaks) = draw_sockets(&network);
 
         let closers = network.draw(1..4);
         let far = tokio::spawn(converse(far, network.clone(), closers & 1 > 0));

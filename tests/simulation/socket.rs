@@ -10,22 +10,12 @@ use wsroom::{
     WebSocket,
 };
 
-use super::{
-    agreed, closes_agree, draw_config, draw_faults, draw_upgrade, loses_nothing, message,
-    no_task_is_left, pause,
-};
+use super::{closes_agree, draw_sockets, message, no_task_is_left, pause};
 
 #[test]
 fn two_sockets_lose_nothing_that_a_clean_close_promises() {
     simulate(0..2_500, async |network| {
-        let faults = draw_faults(&network);
-        let breaks = !loses_nothing(&faults);
-        network.set_faults(faults);
-        let agreed = agreed(&draw_upgrade(&network));
-        let config = draw_config(&network);
-        let (near, far) = network.pair();
-        let client = WebSocket::new(near, Role::Client, agreed.clone(), config, &[]);
-        let server = WebSocket::new(far, Role::Server, agreed, config, &[]);
+        let ([client, server], breaks) = draw_sockets(&network);
 
         // One of them closes, or both do at once.
         let closers = network.draw(1..4);

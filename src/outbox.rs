@@ -15,7 +15,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 #[cfg(not(wsroom_loom))]
 use std::sync::{Mutex, MutexGuard};
@@ -356,9 +355,8 @@ impl Outbox {
     async fn wait<T>(&self, mut check: impl FnMut(&mut Queue) -> Option<T>) -> T {
         let mut waiting = None;
         loop {
-            let mut progress = pin!(self.shared.progress.notified());
-            // Enlisted before the check, so that no progress is missed between the two.
-            progress.as_mut().enable();
+            // Made before the check, so that no progress is missed between the two.
+            let progress = self.shared.progress.notified();
             {
                 let mut queue = self.shared.lock();
                 if let Some(found) = check(&mut queue) {

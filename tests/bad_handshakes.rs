@@ -15,7 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wsroom::Role;
 
-/// What a row expects today.
+/// What a row expects of the features that are compiled in.
 fn expected(row: &Row) -> String {
     let expected = row.expected.as_str();
     match expected {

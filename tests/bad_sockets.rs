@@ -417,7 +417,9 @@ async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    let read = stream.read_to_end(&mut answer);
+    let in_time = timeout(Duration::from_secs(60), read).await;
+    in_time.expect("it ends").unwrap();
     answer
 }
 

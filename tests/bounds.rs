@@ -92,7 +92,7 @@ fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
             .enable_all()
             .build()
             .unwrap();
-        let most = runtime.block_on(async {
+        let rounds = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let near = TcpStream::connect(listener.local_addr().unwrap());
             let (near, far) = tokio::join!(near, listener.accept());
@@ -101,17 +101,21 @@ fn a_flood_does_not_keep_the_runtime_from_streams_that_are_ready() {
             let socket = server(stream, Config::default());
             let flood = tokio::spawn(driver(socket));
             let others = tokio::spawn(async move {
-                let mut most = 0;
+                let mut rounds = Vec::new();
                 while !flood.is_finished() {
                     let before = reads.load(Ordering::Relaxed);
                     near.write_all(b"a").await.unwrap();
                     far.read_u8().await.unwrap();
-                    most = most.max(reads.load(Ordering::Relaxed) - before);
+                    rounds.push(reads.load(Ordering::Relaxed) - before);
                 }
-                most
+                rounds
             });
-            others.await.unwrap()
+            let mut rounds = others.await.unwrap();
+            rounds.sort_unstable();
+            rounds
         });
+        // Of a single round the system may take its time to carry the byte over.
+        let most = rounds[rounds.len() * 9 / 10];
         println!("{most} bytes of a flood until a stream is found to be ready");
         // One read holds messages for a dozen turns.
         assert!(most <= 2 * 66 * KIB, "{most} bytes");
@@ -255,7 +259,7 @@ fn a_head_of_3_mib_is_read_no_further_than_its_limit() {
         println!("a head of {text:?}: {peak} bytes held, {read} read before the answer");
         // The limit, and the read in which it is found.
         assert!(read <= 20 * KIB, "{read} bytes");
-        assert!(peak <= 64 * KIB, "{peak} bytes");
+        assert!(peak <= (2 * 16 + 3) * KIB, "{peak} bytes");
     }
 }
 
@@ -280,8 +284,12 @@ fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
         })
     });
     println!("a WebSocket that is not read: {sent} messages, {peak} bytes");
-    assert!(sent * LEN <= 64 * KIB + LEN);
-    assert!(peak <= 3 * (64 * KIB + LEN), "{peak} bytes");
+    assert!((64 * KIB..=64 * KIB + LEN).contains(&(sent * LEN)));
+    // The output, the message that waits to be put in, and the runtime.
+    assert!(
+        peak <= 2 * (64 * KIB + LEN) + LEN + 16 * KIB,
+        "{peak} bytes"
+    );
 
     let outbox = OutboxLimits::default().max_bytes(256 * KIB);
     let limits = SessionConfig::default().outbox(outbox);
@@ -299,26 +307,90 @@ fn a_peer_that_reads_nothing_holds_up_who_sends_and_holds_what_is_documented() {
         })
     });
     println!("a Session that is not read: {sent} messages, {peak} bytes");
-    assert!(sent * LEN <= (256 + 64) * KIB + 2 * LEN);
+    assert!((256 * KIB..=(256 + 64) * KIB + 2 * LEN).contains(&(sent * LEN)));
+    // The messages are shared; what is held is their places and the headers.
+    assert!(peak <= 64 * KIB, "{peak} bytes");
 }
 
-/// What comes and is not taken: the inbox, and one message more.
+/// What comes and is not taken: the inbox, by messages or by bytes, and one message more.
 #[test]
 fn a_handler_that_takes_nothing_holds_the_peer_up() {
-    let frame = frame_to(Role::Server, 0x82, &[7; 1000]);
-    let ((), peak, _) = measured(|| {
-        paused().block_on(async {
-            let (stream, reads) = Flood::new(&[], &frame, true);
-            let socket = server(stream, Config::default());
-            let session = Session::spawn(socket);
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            let read = reads.load(Ordering::Relaxed);
-            assert!(read <= (256 + 2 * 65) * KIB, "{read} bytes were read");
-            drop(session);
+    for (len, least) in [(1000, 256 * 1000), (10_000, 256 * KIB)] {
+        let frame = frame_to(Role::Server, 0x82, &vec![7; len]);
+        let ((), peak, _) = measured(|| {
+            paused().block_on(async {
+                let (stream, reads) = Flood::new(&[], &frame, true);
+                let session = Session::spawn(server(stream, Config::default()));
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                let read = reads.load(Ordering::Relaxed);
+                let most = (256 + 2 * 65) * KIB;
+                assert!((least..=most).contains(&read), "{read} bytes were read");
+                drop(session);
+            });
         });
+        println!("messages of {len} bytes that are not taken: {peak} bytes");
+        assert!(peak <= 2 * (256 + 2 * 65) * KIB, "{peak} bytes");
+    }
+}
+
+/// Its queues give their places back.
+#[test]
+fn a_session_holds_no_more_for_having_been_busy() {
+    let frame = frame_to(Role::Server, 0x82, b"a");
+    let held = |count: usize| {
+        let runtime = paused();
+        let (mut stream, _) = Flood::new(&[], &frame, true);
+        stream.len = count * frame.len();
+        stream.stays = true;
+        release_kept();
+        let (session, _, live) = measured(|| {
+            runtime.block_on(async {
+                let mut session = Session::spawn(server(stream, Config::default()));
+                for _ in 0..count {
+                    session.outbox().try_send("b").unwrap();
+                }
+                for _ in 0..count {
+                    assert!(session.recv().await.unwrap().is_some());
+                }
+                session.flush().await.unwrap();
+                release_kept();
+                session
+            })
+        });
+        drop(session);
+        live
+    };
+    let (calm, busy) = (held(1), held(4000));
+    println!("a session that was busy once: {busy} bytes, and {calm} if it was not");
+    assert!(busy <= calm + 3 * KIB, "{busy} bytes instead of {calm}");
+}
+
+#[cfg(feature = "rooms")]
+#[test]
+fn a_room_that_is_nearly_left_gives_the_places_of_its_members_back() {
+    let hub = wsroom::Hub::new();
+    let members: Vec<_> = (0..5000)
+        .map(|_| {
+            let (outbox, _) = wsroom::outbox::channel(OutboxLimits::default());
+            let member = hub.attach(outbox);
+            // What a member keeps of the rooms it was in is made here.
+            member.join("another").unwrap();
+            member
+        })
+        .collect();
+    let ((), peak, live) = measured(|| {
+        for member in &members {
+            member.join("large").unwrap();
+        }
+        for member in &members[1..] {
+            member.leave("large");
+        }
     });
-    println!("messages that are not taken: {peak} bytes");
-    assert!(peak <= 2 * (256 + 2 * 65) * KIB, "{peak} bytes");
+    println!("a room of 5,000: {peak} bytes, and {live} when one is left");
+    assert!(
+        peak > 100 * KIB && live <= 4 * KIB,
+        "{peak} and {live} bytes"
+    );
 }
 
 /// RFC 7692 §8, §10.4: 60 MB in 58 KB.
@@ -358,7 +430,7 @@ fn a_bomb_is_inflated_no_further_than_the_limit() {
             });
         });
         println!("a bomb for {limit} bytes: {peak} bytes");
-        assert!(peak <= 4 * limit + 512 * KIB, "{peak} bytes");
+        assert!(peak <= 2 * limit + 512 * KIB, "{peak} bytes");
     }
 }
 
@@ -386,6 +458,8 @@ struct Flood {
     len: usize,
     /// Whether it takes what is written.
     takes: bool,
+    /// Whether the stream goes on in silence instead of ending.
+    stays: bool,
 }
 
 impl Flood {
@@ -399,6 +473,7 @@ impl Flood {
             answered: Arc::default(),
             len: FLOOD,
             takes,
+            stays: false,
         };
         (flood, reads)
     }
@@ -422,6 +497,7 @@ impl Flood {
             answered: Arc::default(),
             len: usize::MAX,
             takes: false,
+            stays: true,
         }
     }
 }
@@ -432,10 +508,10 @@ impl AsyncRead for Flood {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.block.is_empty() {
+        let at = self.reads.load(Ordering::Relaxed);
+        if self.block.is_empty() || self.stays && at == self.len {
             return Poll::Pending;
         }
-        let at = self.reads.load(Ordering::Relaxed);
         let source = match at.checked_sub(self.begin.len()) {
             None => &self.begin[at..],
             Some(at) => &self.block[at % self.block.len()..],

@@ -309,6 +309,31 @@ fn the_reader_is_woken_only_when_the_outbox_was_empty() {
     assert_eq!(batch.len(), 4);
 }
 
+/// A connection that has no room is woken by an order to close, and for nothing else.
+#[test]
+fn a_reader_that_is_behind_is_woken_by_an_order_to_close_only() {
+    let closes: [fn(&Outbox); 2] = [
+        |outbox| outbox.close(None),
+        |outbox| {
+            outbox.evict(None);
+        },
+    ];
+    for close in closes {
+        let (outbox, mut reader) = outbox::channel(OutboxLimits::default());
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut cx = Context::from_waker(&waker);
+        assert!(reader.poll_closing(&mut cx).is_pending());
+        outbox.try_send("1").unwrap();
+        assert!(Task::new(outbox.send("2")).poll().is_ready());
+        assert_eq!(flag.wakes(), 0);
+
+        close(&outbox);
+        assert_eq!(flag.wakes(), 1);
+        assert!(reader.poll_closing(&mut cx).is_ready());
+    }
+}
+
 #[test]
 fn the_reader_is_woken_by_its_last_waker() {
     let (outbox, mut reader) = outbox::channel(OutboxLimits::default());

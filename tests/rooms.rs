@@ -7,6 +7,7 @@ mod common {
 }
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -620,6 +621,65 @@ fn a_hook_may_call_the_hub() {
         [format!("{bot_id} joined"), format!("{bot_id} left")]
     );
     assert_eq!(rooms(&hub), [("red".into(), 1), ("red 2".into(), 1)]);
+}
+
+/// Panics when a member leaves, once each time it is told to.
+#[derive(Clone, Default)]
+struct Fails(Arc<AtomicBool>);
+
+impl Hooks for Fails {
+    fn left(&self, _: &Hub, _: &MemberInfo, _: &RoomName, _: LeaveReason) {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "as told");
+    }
+}
+
+/// A second panic that left the drop of the member would end the process.
+#[test]
+fn a_hook_that_panics_while_a_handler_panics_leaves_the_first_panic_as_it_is() {
+    let fails = Fails::default();
+    let hub = Hub::with_hooks(fails.clone());
+    fails.0.store(true, Ordering::Relaxed);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let (member, _reader) = attach(&hub);
+        member.join("lobby").unwrap();
+        panic!("in the handler");
+    }));
+    let panic = panicked.unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"in the handler"));
+    assert!(!fails.0.load(Ordering::Relaxed), "it was called");
+    assert!(hub.is_empty() && hub.rooms().is_empty());
+}
+
+#[test]
+fn a_panicking_hook_leaves_no_operation_half_done() {
+    let fails = Fails::default();
+    let hub = Hub::with_hooks(fails.clone());
+    let slow = OutboxLimits::default().max_messages(1);
+    let members: Vec<_> = (0..6).map(|_| attach_limited(&hub, slow)).collect();
+    for (member, _) in &members {
+        member.join("lobby").unwrap();
+    }
+    let run = |operation: &dyn Fn()| {
+        fails.0.store(true, Ordering::Relaxed);
+        let panicked = catch_unwind(AssertUnwindSafe(operation));
+        assert!(panicked.is_err(), "it goes to who called");
+    };
+    for (member, _) in &members[..3] {
+        member.outbox().try_send("fills it").unwrap();
+    }
+    run(&|| {
+        hub.to("lobby").send("x");
+    });
+    assert_eq!(hub.len(), 3, "all who were slow are out");
+    run(&|| {
+        hub.close_all(None);
+    });
+    assert!(hub.is_empty() && hub.rooms().is_empty());
+    assert!(
+        members
+            .iter()
+            .all(|(member, _)| member.outbox().is_closed())
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod common {
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -61,6 +61,65 @@ fn all_members_of_a_room_get_concurrent_messages_in_one_order() {
             assert!(of_room(list) == *expected, "order in {room}");
         }
     }
+}
+
+/// B1: those to all, too.
+#[test]
+fn all_members_get_concurrent_messages_to_all_in_one_order() {
+    let _watchdog = Watchdog::start();
+    let hub = Hub::new();
+    let mut receivers: Vec<_> = (0..64).map(|_| attach(&hub)).collect();
+    at_once(4, |publisher| {
+        for round in 0..ROUNDS {
+            let report = hub.to_all().send(format!("{publisher} {round}"));
+            assert_eq!(report.queued, 64);
+        }
+    });
+    let mut lists = receivers.iter_mut().map(|(_, reader)| texts(reader));
+    let expected = lists.next().unwrap();
+    assert_eq!(expected.len(), 4 * ROUNDS);
+    in_order_and_once(&expected);
+    assert!(lists.all(|list| list == expected), "one order");
+}
+
+/// Behind a welcome comes what was sent meanwhile, then what was sent later, and all of it.
+#[test]
+fn a_welcome_leaves_no_gap_in_what_is_sent_while_it_is_made() {
+    let _watchdog = Watchdog::start();
+    let hub = Hub::new();
+    let (sent, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let wait_for = |count| {
+        let begun = sent.load(Ordering::Acquire);
+        while sent.load(Ordering::Acquire) < begun + count {
+            thread::yield_now();
+        }
+    };
+    at_once(2, |thread| {
+        if thread == 0 {
+            while !is_done.load(Ordering::Acquire) {
+                let round = sent.fetch_add(1, Ordering::AcqRel);
+                hub.to("lobby").send(format!("0 {round}"));
+            }
+            return;
+        }
+        let _done = Done(&is_done);
+        for _ in 0..ROUNDS {
+            let (member, mut reader) = attach(&hub);
+            let welcome = |_: &[MemberInfo]| {
+                wait_for(50);
+                ["welcome"]
+            };
+            member.join_with("lobby", welcome).unwrap();
+            wait_for(10);
+            let read = texts(&mut reader);
+            assert_eq!(read[0], "welcome");
+            let numbers = read[1..].iter().map(|text| text[2..].parse().unwrap());
+            let numbers: Vec<usize> = numbers.collect();
+            assert!(numbers.len() > 50, "{}", numbers.len());
+            let gap = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]);
+            assert_eq!(gap, None);
+        }
+    });
 }
 
 #[test]
@@ -233,6 +292,15 @@ fn at_once(threads: usize, run: impl Fn(usize) + Sync) {
             });
         }
     });
+}
+
+/// Says so when it is dropped, in a panic too.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Ends the test program if a test hangs: threads that wait for each other cannot be stopped.

@@ -286,6 +286,10 @@ fn accepting_survives_a_lack_of_descriptors() {
 #[tokio::test]
 #[ignore = "needs a process with few descriptors"]
 async fn with_few_descriptors() {
+    #[cfg(feature = "tracing")]
+    let warnings = Arc::new(AtomicUsize::new(0));
+    #[cfg(feature = "tracing")]
+    let _logging = log_to(&warnings);
     let (address, _) = serve(server().await, route).await;
     let url = format!("ws://{address}/echo");
     let mut bystander = connect(&url).await.unwrap();
@@ -300,13 +304,32 @@ async fn with_few_descriptors() {
     for _ in 0..20 {
         assert_echo(&mut bystander).await;
     }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It waits longer each time, and says so: after 5, 15, 35, 75, 155 and 315 ms.
+    #[cfg(feature = "tracing")]
+    assert!((2..=20).contains(&warnings.load(Ordering::Relaxed)));
     let freed = clients.len();
     drop(clients);
 
     assert!(freed > 10, "there were descriptors to take");
-    let again = tokio::time::timeout(Duration::from_secs(1), connect(&url)).await;
+    let again = tokio::time::timeout(Duration::from_secs(5), connect(&url)).await;
     assert_echo(&mut again.unwrap().unwrap()).await;
     assert_echo(&mut bystander).await;
+}
+
+/// Counts the warnings of this thread.
+#[cfg(feature = "tracing")]
+fn log_to(warnings: &Arc<AtomicUsize>) -> impl Sized + use<> {
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    let warnings = Arc::clone(warnings);
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(move || {
+            warnings.fetch_add(1, Ordering::Relaxed);
+            std::io::sink()
+        })
+        .set_default()
 }
 
 async fn server() -> Server {

@@ -192,5 +192,8 @@ mod tests {
         assert_eq!(body_of(&chunked, 99, b"zz\r\nabc").0, b"");
         let endless = [b'1'; 300];
         assert_eq!(body_of(&chunked, 99, &endless).0, b"");
+        let long = |len| format!("2;x={}\r\nde", "y".repeat(len));
+        assert_eq!(body_of(&chunked, 99, long(100).as_bytes()).0, b"de");
+        assert_eq!(body_of(&chunked, 99, long(130).as_bytes()).0, b"");
     }
 }

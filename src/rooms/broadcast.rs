@@ -171,11 +171,15 @@ impl<'a> Broadcast<'a> {
         let Delivery {
             report, mut slow, ..
         } = delivery;
+        if slow.is_empty() {
+            return report;
+        }
         slow.sort_unstable_by_key(|member| member.id);
         for member in slow {
             debug!(member = %member.id, "slow member disconnected");
-            self.hub.detach(&member, LeaveReason::Evicted);
+            registry.detach(&member, LeaveReason::Evicted);
         }
+        self.hub.call_hooks();
         report
     }
 

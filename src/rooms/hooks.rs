@@ -20,8 +20,9 @@ use super::room::RoomName;
 /// makes this call too, soon after.
 ///
 /// A hook must be short: the thread is that of a connection, and all other calls wait. If it
-/// panics, the panic goes to whoever called the operation, and the calls that were to follow are
-/// made with the next operation.
+/// panics, the panic goes to whoever called the operation, which was carried out, and the calls that
+/// were to follow are made with the next operation. Where a thread panics already and drops a member,
+/// it goes nowhere.
 ///
 /// # Examples
 ///

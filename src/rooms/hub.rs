@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 
 use crate::close::CloseFrame;
 use crate::limits::{Bound, InForce};
@@ -188,7 +190,9 @@ impl Hub {
     /// rooms at once. `false` if there is no such member.
     pub fn disconnect(&self, id: MemberId, frame: impl Into<Option<CloseFrame>>) -> bool {
         let member = self.registry.member(id);
-        member.is_some_and(|member| self.close(&member, frame.into()))
+        let is_closed = member.is_some_and(|member| self.close(&member, frame.into()));
+        self.call_hooks();
+        is_closed
     }
 
     /// Closes the connections of all members after what is queued for them, and takes them out of
@@ -199,15 +203,18 @@ impl Hub {
     pub fn close_all(&self, frame: impl Into<Option<CloseFrame>>) -> usize {
         let frame = frame.into();
         let members = self.registry.members();
-        members
+        let closed = members
             .iter()
             .filter(|member| self.close(member, frame.clone()))
-            .count()
+            .count();
+        self.call_hooks();
+        closed
     }
 
+    /// The hooks are still to be called.
     fn close(&self, member: &Arc<MemberState>, frame: Option<CloseFrame>) -> bool {
         member.outbox.close(frame);
-        self.detach(member, LeaveReason::Disconnected)
+        self.registry.detach(member, LeaveReason::Disconnected)
     }
 
     /// Takes a member out of all rooms and indexes, once: `false` if that was done before.
@@ -219,7 +226,13 @@ impl Hub {
 
     /// Tells the hooks what has happened. No lock is held.
     pub(super) fn call_hooks(&self) {
-        if let Some((hooks, events)) = self.registry.hooks() {
+        let Some((hooks, events)) = self.registry.hooks() else {
+            return;
+        };
+        if thread::panicking() {
+            // A second panic that leaves the drop of a member would end the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| events.run(hooks, self)));
+        } else {
             events.run(hooks, self);
         }
     }

@@ -19,7 +19,8 @@ const SHOWN: usize = 40;
 ///
 /// If a run panics, its seed and the end of its log are printed; to see it again, run that seed
 /// alone: `simulate([17], …)`. A run that is not done after an hour by its own clock has failed
-/// too, so one that waits for what never comes fails at once. Tasks that are left are dropped.
+/// too, so one that waits for what never comes fails at once. Tasks that are left are dropped, and a
+/// task that panics fails the run only if the test awaits its handle.
 ///
 /// # Panics
 ///

@@ -352,7 +352,9 @@ impl Wire {
         }
         let reader = lane.reader.take();
         self.woken.extend(reader);
-        let answered = due + self.latency();
+        // What is held back for ever is not answered.
+        let arrives = self.lane(end).arrival(due).unwrap_or(due);
+        let answered = arrives + self.latency();
         self.answer_for_the_gone(end.other(), answered);
     }
 

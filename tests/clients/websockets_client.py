@@ -184,7 +184,7 @@ class Broadcast(Bounded):
                 for n in range(1, 100):
                     self.assertEqual(await other.recv(), str(n))
             with self.assertRaises(TimeoutError):
-                await asyncio.wait_for(speaker.recv(), 0)
+                await asyncio.wait_for(speaker.recv(), 0.2)
 
 
 class Chat(Bounded):

@@ -267,6 +267,28 @@ async fn a_peer_that_reads_slowly_is_not_taken_for_dead() {
     }
 }
 
+/// P4 (server), X5 (server): the buffers in front of a peer that vanished take something too, until
+/// they are full.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_after_a_second_is_taken_by_the_peer() {
+    for (taken, lost) in [(900, 40_000), (1_100, 60_000)] {
+        let start = Instant::now();
+        let (near, _far) = pipe(1_000);
+        let writes = near.outgoing();
+        let mut socket = socket(near, Role::Server, Config::default());
+        let silence = Duration::from_millis(19_500);
+        assert!(socket.recv_timeout(silence).await.is_err());
+        socket.feed(binary(9_996)).await.unwrap();
+        let take = async {
+            tokio::time::sleep(Duration::from_millis(taken)).await;
+            writes.take();
+        };
+        let (received, ()) = tokio::join!(socket.recv(), take);
+        assert!(matches!(received, Err(Error::PongTimeout)), "{received:?}");
+        assert_eq!(start.elapsed(), Duration::from_millis(lost));
+    }
+}
+
 /// A handler may be busy for minutes; what came meanwhile counts.
 #[tokio::test(start_paused = true)]
 async fn a_pong_that_nobody_has_read_yet_is_no_timeout() {

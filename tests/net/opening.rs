@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 use wsroom::net::{connect_over, connect_with};
 use wsroom::{Config, Error, HandshakeError, Incoming, Message, Role, Upgrade, WebSocket};
@@ -316,9 +316,10 @@ async fn connect_says_what_is_wrong_before_it_connects() {
         let error = wsroom::connect(url).await.unwrap_err();
         assert!(matches!(error, Error::Handshake(_)), "{url}: {error:?}");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Taken, so that nobody else listens there.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = taken.local_addr().unwrap();
     let error = wsroom::connect(&format!("ws://{address}/"))
         .await
         .unwrap_err();

@@ -135,6 +135,41 @@ fn a_reset_fails_both_ends_and_may_lose_what_had_arrived() {
     assert!((10..40).contains(&survived), "{survived} of 50");
 }
 
+#[test]
+fn a_reset_loses_what_is_under_way() {
+    simulate(0..20, async |network| {
+        network.set_faults(Faults::none().latency(50 * MS..=50 * MS));
+        let (mut client, mut server) = network.pair();
+        client.write_all(b"arrives").await.unwrap();
+        sleep(40 * MS).await;
+        client.write_all(b"does not").await.unwrap();
+        sleep(20 * MS).await;
+        client.link().reset();
+        sleep(100 * MS).await;
+        let mut bytes = Vec::new();
+        assert!(server.read_to_end(&mut bytes).await.is_err());
+        assert!(bytes.is_empty() || bytes == b"arrives");
+    });
+}
+
+/// Who is gone answers what arrives, and so not before it does.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_gone_resets_when_something_arrives() {
+    let (mut client, mut server) = quiet();
+    let link = client.link();
+    link.set_faults(Faults::none().stalls(1.0, 500 * MS..=500 * MS));
+    client.write_all(b"x").await.unwrap();
+    link.set_faults(Faults::none());
+    server.read_u8().await.unwrap();
+    drop(server);
+    client.write_all(b"held back").await.unwrap();
+    sleep(400 * MS).await;
+    client.write_all(b"held back too").await.unwrap();
+    sleep(200 * MS).await;
+    let error = client.write_all(b"late").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_link_may_end_in_the_middle_of_what_is_written() {
     let network = Network::seeded(3);

@@ -111,8 +111,8 @@ fn serve(
     let upgrade = upgrade.clone();
     spawn_local(async move {
         let mut sessions = Vec::new();
-        let hours = Duration::from_secs(120);
-        while let Ok(Some(stream)) = timeout(hours, listener.accept()).await {
+        let enough = Duration::from_secs(120);
+        while let Ok(Some(stream)) = timeout(enough, listener.accept()).await {
             let (network, hub, history) = (network.clone(), hub.clone(), Rc::clone(&history));
             let upgrade = upgrade.clone();
             sessions.push(spawn_local(async move {

@@ -1,6 +1,6 @@
 //! The server that is loaded: rooms, an echo, a sink, and figures about itself.
 //!
-//!   soak_server [PORT] [OPTION=NUMBER...]
+//!   soak_server [OPTION=NUMBER...]
 //!
 //! It prints its port. SIGTERM has it close all connections with 1001, and exit with the number of
 //! those that did not close in time.
@@ -94,7 +94,8 @@ struct Shared {
     leaving: watch::Receiver<()>,
 }
 
-#[tokio::main]
+/// Two threads, whatever the machine has: each keeps memory of its own, which the bounds count.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| {
@@ -113,8 +114,9 @@ async fn main() -> ExitCode {
             .set_send_buffer_size(bytes as u32)
             .expect("it is TCP");
     }
+    // Not the address of other programs: they would take the port while the server is away.
     socket
-        .bind(([127, 0, 0, 1], port).into())
+        .bind(([127, 0, 0, 10], port).into())
         .expect("the port is free");
     let listener = socket.listen(4096).expect("the port is free");
 

@@ -41,9 +41,13 @@ impl Latency {
         counts.sum()
     }
 
-    /// The latency in milliseconds that `part` of all stay within.
+    /// The latency in milliseconds that `part` of all stay within; of none it is no number, which
+    /// is within no bound.
     pub fn quantile(&self, part: f64) -> f64 {
         let mut left = (self.count() as f64 * part).ceil() as u64;
+        if left == 0 {
+            return f64::NAN;
+        }
         for (class, count) in self.classes.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
             if count >= left {

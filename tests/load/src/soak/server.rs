@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::wire::SERVER;
+
 /// A server that runs until it is dropped.
 pub struct Server {
     process: Child,
@@ -72,7 +74,7 @@ impl Server {
     }
 
     async fn ask(&self, path: &str) -> Stats {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))
+        let mut stream = TcpStream::connect((SERVER, self.port))
             .await
             .expect("the server listens");
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");

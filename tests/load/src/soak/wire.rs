@@ -11,6 +11,9 @@ use tokio::time::timeout;
 use wsroom::net::connect_over;
 use wsroom::{Config, Error, Upgrade, WebSocket};
 
+/// Where the server listens.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 10);
+
 /// A client that follows the rules.
 pub type Client = WebSocket<TcpStream>;
 
@@ -20,7 +23,7 @@ pub async fn open(port: u16, path: &str) -> Result<Client, Error> {
     let upgrade = Upgrade::default().timeout(Duration::from_secs(30));
     // Its server sends the Pings.
     let config = Config::default().ping_interval(None);
-    let url = format!("ws://127.0.0.1:{port}{path}");
+    let url = format!("ws://{SERVER}:{port}{path}");
     let (socket, _) = connect_over(stream, &url, &upgrade, config).await?;
     Ok(socket)
 }
@@ -38,7 +41,7 @@ pub async fn open_raw(
         name => format!("Sec-WebSocket-Extensions: {name}\r\n"),
     };
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {SERVER}:{port}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Version: 13\r\n{extension}\r\n"
     );
@@ -66,7 +69,7 @@ pub async fn connect(port: u16, receive_buffer: Option<u32>) -> io::Result<TcpSt
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.bind((source, 0).into())?;
-    let stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
+    let stream = socket.connect((SERVER, port).into()).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

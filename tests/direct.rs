@@ -167,6 +167,30 @@ fn text_that_is_read_directly_fails_where_it_is_broken() {
     }
 }
 
+#[test]
+fn a_message_is_received_whole_or_left_where_it_lies() {
+    for role in ROLES {
+        let mut connection = Connection::new(role, Agreed::default(), Config::default());
+        let whole = frame_to(role, 0x82, &[7; 300]);
+        for wire in [
+            &whole[..],
+            &frame_to(role, 0x89, b""),
+            &frame_to(role, 0x02, b""),
+        ] {
+            let len = wire.len() - usize::from(wire == whole);
+            let mut wire = wire.to_vec();
+            let mut input = &mut wire[..len];
+            assert!(connection.receive_whole(&mut input).is_none());
+            assert_eq!(input.len(), len, "it has taken nothing");
+        }
+        let mut wire = [&whole[..], b"next"].concat();
+        let mut input = &mut wire[..];
+        let received = connection.receive_whole(&mut input).map(Result::unwrap);
+        assert!(matches!(received, Some(Event::Binary(payload)) if *payload == [7; 300]));
+        assert_eq!(input, b"next");
+    }
+}
+
 /// Bytes that make no event can be waited for together; what is handed out as it comes can not.
 #[test]
 fn what_is_missing_of_a_frame_is_said_while_its_message_is_assembled() {

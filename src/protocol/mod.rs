@@ -162,9 +162,15 @@ impl Connection {
         }
     }
 
-    /// As [`receive`](Self::receive), if the next event is a message that lies whole in `input`.
+    /// As [`receive`](Self::receive), if the next event is a message that lies whole in `input`, in
+    /// one frame. `None` otherwise, which has taken nothing: an adapter may read more behind it (see
+    /// [`whole_len`](Self::whole_len)), or call `receive`.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
     #[inline(always)]
-    pub(crate) fn receive_whole<'a>(
+    pub fn receive_whole<'a>(
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Option<Result<Event<'a>, ProtocolError>> {

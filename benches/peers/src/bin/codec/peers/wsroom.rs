@@ -176,12 +176,13 @@ impl Pump {
                 left -= 1;
             }
             let mut input = &mut self.buffer[self.start..self.end];
-            while left > 0 && !is_cut(&self.connection, input) {
-                match self
-                    .connection
-                    .receive(&mut input)
-                    .expect("all frames are legal")
-                {
+            while left > 0 {
+                let received = match self.connection.receive_whole(&mut input) {
+                    Some(received) => received.map(Some),
+                    None if is_cut(&self.connection, input) => break,
+                    None => self.connection.receive(&mut input),
+                };
+                match received.expect("all frames are legal") {
                     None => break,
                     Some(event @ (Event::Text(_) | Event::Binary(_))) => {
                         take(&mut self.connection, event);

@@ -84,6 +84,10 @@ const READ_COST: u32 = 32;
 /// say nothing about them.
 const LEN_COST: u32 = 8 << 10;
 
+/// Fewer bytes than this wait for more: what is unmasked while it is in the cache takes less than what
+/// is read in one.
+const LITTLE: usize = 4 << 10;
+
 /// How much is read between two large messages: enough to know how long the second is, and little
 /// to copy.
 const READ_BETWEEN: usize = 16 << 10;
@@ -650,7 +654,7 @@ impl More<'_> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut count = ready!(poll_read(cx, stream.as_mut(), buffer))?;
-        let wanted = self.wanted.min(buffer.len());
+        let wanted = self.wanted.min(buffer.len()).min(LITTLE);
         // The end of the stream comes again, and an error is reported when it does.
         while (1..wanted).contains(&count) && *self.unwaited < TURN {
             match poll_read(cx, stream.as_mut(), &mut buffer[count..]) {

@@ -78,7 +78,7 @@ impl OutboxLimits {
 /// # Examples
 ///
 /// ```
-/// use std::task::{Context, Poll, Wake, Waker};
+/// use std::task::{Context, Poll, Waker};
 /// use wsroom::outbox::{self, OutboxLimits, TrySendError};
 ///
 /// let (outbox, mut reader) = outbox::channel(OutboxLimits::default().max_messages(2));
@@ -505,9 +505,12 @@ impl Shared {
 
     fn wake_all(&self, mut queue: MutexGuard<'_, Queue>) {
         let awaited = std::mem::take(&mut queue.awaited);
-        let reader = (awaited != Awaited::Nothing).then(|| queue.task.clone());
+        let reader = match awaited {
+            Awaited::Nothing => None,
+            Awaited::Message | Awaited::Order => queue.task.clone(),
+        };
         self.tell_progress(queue);
-        if let Some(reader) = reader.flatten() {
+        if let Some(reader) = reader {
             reader.wake();
         }
     }

@@ -170,23 +170,40 @@ fn apply_bytes(key: MaskKey, payload: &mut [u8]) -> u64 {
     seen
 }
 
-/// As [`apply_words`], from one place to another.
+/// As [`apply_words`], from one place to another, in blocks as large as fit.
 #[inline(always)]
 fn copy_words(key: MaskKey, target: &mut [u8], payload: &[u8]) {
-    let Some(&last) = payload.last_chunk::<8>() else {
-        target.copy_from_slice(payload);
-        apply_bytes(key, target);
-        return;
-    };
-    let last = u64::from_le_bytes(last) ^ repeat(key.after(payload.len()));
-    let key = repeat(key);
-    let words = payload.as_chunks::<8>().0;
-    for (to, from) in target.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *to = (u64::from_le_bytes(*from) ^ key).to_le_bytes();
+    match payload.len() {
+        32.. => copy_blocks::<32>(key, target, payload),
+        16.. => copy_blocks::<16>(key, target, payload),
+        8.. => copy_blocks::<8>(key, target, payload),
+        4.. => copy_blocks::<4>(key, target, payload),
+        _ => {
+            target.copy_from_slice(payload);
+            apply_bytes(key, target);
+        }
     }
-    if let Some(end) = target.last_chunk_mut::<8>() {
-        *end = last.to_le_bytes();
+}
+
+/// The end of a payload, which may be no whole block, is taken with the block that ends there.
+#[inline(always)]
+fn copy_blocks<const N: usize>(key: MaskKey, target: &mut [u8], payload: &[u8]) {
+    let blocks = payload.as_chunks::<N>().0;
+    for (to, from) in target.as_chunks_mut::<N>().0.iter_mut().zip(blocks) {
+        *to = masked(key, *from);
     }
+    if let (Some(to), Some(from)) = (target.last_chunk_mut(), payload.last_chunk::<N>()) {
+        *to = masked(key.after(payload.len()), *from);
+    }
+}
+
+#[inline(always)]
+fn masked<const N: usize>(key: MaskKey, mut block: [u8; N]) -> [u8; N] {
+    let key = u32::from_ne_bytes(key.0);
+    for word in block.as_chunks_mut::<4>().0 {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    block
 }
 
 /// The key twice, as a word.

@@ -26,12 +26,12 @@ const PICKED: [(&str, &str, &str); 19] = [
     (
         "codec encode, client",
         "encode masked, 64 B",
-        "WebSocket, borrowed",
+        "Connection, borrowed",
     ),
     (
         "codec encode, server",
         "encode, 64 B",
-        "WebSocket, borrowed",
+        "Connection, borrowed",
     ),
     ("codec encode, server", "encode, 16 KiB", "WebSocket"),
     ("codec echo", "echo, 64 B", "borrowed"),

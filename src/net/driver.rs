@@ -90,7 +90,7 @@ const LITTLE: usize = 4 << 10;
 
 /// How much is read between two large messages: enough to know how long the second is, and little
 /// to copy.
-const READ_BETWEEN: usize = 16 << 10;
+const READ_BETWEEN: usize = 4 << 10;
 
 /// How many slices go into one vectored write.
 const SLICES: usize = 64;

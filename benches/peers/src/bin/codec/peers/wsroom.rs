@@ -147,7 +147,7 @@ struct Pump {
 const READ: usize = 65 << 10;
 
 /// How much is read between two large messages: enough to know how long the second is.
-const READ_BETWEEN: usize = 16 << 10;
+const READ_BETWEEN: usize = 4 << 10;
 
 impl Pump {
     fn new(work: &Arc<Workload>) -> Self {
@@ -199,11 +199,15 @@ impl Pump {
         write(&mut self.connection, &mut self.wire);
     }
 
-    /// Reads behind the front part of a message, which is moved to where the rest has room.
+    /// Reads behind the front part of a message, which is moved if there is no room for the rest.
     fn read_rest(&mut self) {
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        while is_cut(&self.connection, &self.buffer[..self.end]) {
+        let unread = &self.buffer[self.start..self.end];
+        let len = self.connection.whole_len(unread);
+        if len.is_some_and(|len| len > self.buffer.len() - self.start) {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        while is_cut(&self.connection, &self.buffer[self.start..self.end]) {
             self.end += self.wire.fill(&mut self.buffer[self.end..]).unwrap_or(0);
         }
     }

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsroom::deflate::DeflateParams;
 use wsroom::frame::MaskKey;
 use wsroom::handshake::{RequestHead, encode_accepted};
+use wsroom::net::Answers;
 use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing};
 use wsroom::{
     Agreed, Config, Connection, Event, Hub, Member, Message, PreparedMessage, Role, Upgrade,
@@ -113,6 +114,36 @@ fn socket(message: Message) -> WebSocket<Stream> {
 fn recv(mut socket: WebSocket<Stream>) -> WebSocket<Stream> {
     recv_all(&mut socket);
     socket
+}
+
+// Every message answered with itself, and the end of the stream.
+#[library_benchmark]
+#[bench::binary_64(args = (common::binary(64)), setup = socket_to_answer)]
+fn recv_each(mut socket: WebSocket<Stream>) -> WebSocket<Stream> {
+    answer_all(&mut socket);
+    socket
+}
+
+fn socket_to_answer(message: Message) -> WebSocket<Stream> {
+    answer_all(&mut socket(message.clone()));
+    socket(message)
+}
+
+fn answer_all(socket: &mut WebSocket<Stream>) {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut count = 0;
+    let echo = |event: Event<'_>, answers: &mut Answers<'_>| {
+        if let Event::Binary(payload) = event {
+            count += 1;
+            answers.send_binary(&payload).expect("it is open");
+        }
+    };
+    let ended = std::pin::pin!(socket.recv_each(echo)).poll(&mut context);
+    assert!(matches!(
+        ended,
+        Poll::Ready(Err(wsroom::Error::ConnectionLost))
+    ));
+    assert_eq!(count, MESSAGES);
 }
 
 fn recv_all(socket: &mut WebSocket<Stream>) {
@@ -313,7 +344,9 @@ fn take(client: &mut Connection, mut wire: Vec<u8>) {
 
 library_benchmark_group!(
     name = paths,
-    benchmarks = [receive, recv, send, broadcast, accept, deflate, inflate]
+    benchmarks = [
+        receive, recv, recv_each, send, broadcast, accept, deflate, inflate
+    ]
 );
 
 main!(library_benchmark_groups = paths);

@@ -127,12 +127,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(super) fn poll_whole<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+        mut take: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         // The commonest case, in half of the instructions.
         if self.phase == Phase::Open
-            && self.unwaited < TURN
-            && let Some(taken) = self.take_whole(&mut take)
+            && let Some(ControlFlow::Break(taken)) = self.take_whole(&mut take)
         {
             return Poll::Ready(Ok(Some(taken)));
         }
@@ -143,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_whole_slowly<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+        take: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         self.connection.set_delivery(Delivery::Messages);
         if self.connection.is_inside_fragments() {
@@ -152,35 +151,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.poll_receive(cx, take)
     }
 
-    /// Offers the next message if it lies whole in the input.
-    #[inline]
-    fn take_whole<T>(&mut self, take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>) -> Option<T> {
-        let mut unread = self.input.unread();
+    /// Offers the next message if it lies whole in the input, and if it is still this connection's
+    /// turn.
+    #[inline(always)]
+    fn take_whole<T>(
+        &mut self,
+        take: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
+    ) -> Option<ControlFlow<T>> {
+        if self.unwaited >= TURN {
+            return None;
+        }
+        let (mut unread, start) = self.input.unread_and_start();
+        let end = *start + unread.len();
         let received = self.connection.receive_whole(&mut unread)?;
-        let taken = match received {
-            Ok(event) => take(event).break_value(),
+        self.unwaited += 1;
+        // Before it is handed out: if that panics, it must not be handed out again.
+        *start = end - unread.len();
+        let flow = match received {
+            Ok(event) => take(&mut self.connection, event),
             Err(error) => {
                 self.error = Some(Error::Protocol(error));
-                None
+                ControlFlow::Continue(())
             }
         };
-        self.unwaited += 1;
-        let left = unread.len();
-        self.input.keep(left);
-        taken
+        self.input.give_back_empty();
+        Some(flow)
     }
 
     /// Offers events to `take` until it wants one; writes, waits and keeps deadlines meanwhile.
     pub(super) fn poll_receive<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(Event<'_>) -> ControlFlow<T>,
+        mut take: impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         loop {
             match self.phase {
                 Phase::Open | Phase::Unwritable => {
                     if self.unwaited >= TURN {
                         ready!(self.poll_yield(cx));
+                    }
+                    while let Some(flow) = self.take_whole(&mut take) {
+                        if let ControlFlow::Break(taken) = flow {
+                            return Poll::Ready(Ok(Some(taken)));
+                        }
                     }
                     if let Some(taken) = self.take_event(cx, &mut take) {
                         return Poll::Ready(Ok(Some(taken)));
@@ -233,11 +246,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn take_event<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
+        take: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
     ) -> Option<T> {
         let mut answered = false;
         let mut taken = None;
-        let mut unread = self.input.unread();
+        let (mut unread, start) = self.input.unread_and_start();
+        let end = *start + unread.len();
         while !unread.is_empty() && taken.is_none() && self.unwaited < TURN {
             self.unwaited += 1;
             let received = match self.connection.receive_whole(&mut unread) {
@@ -251,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     received
                 }
             };
+            *start = end - unread.len();
             match received {
                 Ok(Some(event)) => {
                     answered |= matches!(event, Event::Ping(_) | Event::Close(_));
@@ -261,14 +276,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     {
                         self.round_trip = Some(elapsed(at));
                     }
-                    taken = take(event).break_value();
+                    taken = take(&mut self.connection, event).break_value();
                 }
                 Ok(None) => break,
                 Err(error) => self.error = Some(Error::Protocol(error)),
             }
         }
-        let left = unread.len();
-        self.input.keep(left);
+        self.input.give_back_empty();
         if answered && taken.is_some() && self.phase == Phase::Open {
             // §5.5.2: "as soon as is practical". What cannot be written now leaves later.
             let write = self.poll_write_output(cx);
@@ -282,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_read_direct<T>(
         &mut self,
         cx: &mut Context<'_>,
-        take: &mut impl FnMut(Event<'_>) -> ControlFlow<T>,
+        take: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
     ) -> Poll<Option<T>> {
         if let Some(len) = self.connection.whole_len(self.input.unread()) {
             return self.poll_read_rest(cx, len).map(|()| None);
@@ -303,7 +317,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.was_direct = true;
         self.note_read(read);
         match self.connection.receive_direct(count) {
-            Ok(event) => Poll::Ready(event.and_then(|event| take(event).break_value())),
+            Ok(event) => {
+                let connection = &mut self.connection;
+                Poll::Ready(event.and_then(|event| take(connection, event).break_value()))
+            }
             Err(error) => {
                 self.error = Some(Error::Protocol(error));
                 Poll::Ready(None)

@@ -45,11 +45,16 @@ impl Input {
         self.start == self.end
     }
 
-    /// Says that only the last `left` bytes are unread. The buffer goes back when none is.
+    /// What was read and not taken, and where it begins, which is to be moved on by what is taken.
     #[inline]
-    pub(super) fn keep(&mut self, left: usize) {
-        self.start = self.end - left;
-        if left == 0 {
+    pub(super) fn unread_and_start(&mut self) -> (&mut [u8], &mut usize) {
+        (&mut self.buffer[self.start..self.end], &mut self.start)
+    }
+
+    /// Gives the buffer back if nothing in it is unread.
+    #[inline]
+    pub(super) fn give_back_empty(&mut self) {
+        if self.is_empty() {
             self.clear();
         }
     }

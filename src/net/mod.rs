@@ -36,4 +36,4 @@ pub use error::Error;
 pub use listener::{Arrival, Server};
 pub use server::{Incoming, accept, accept_with};
 pub use session::{Session, SessionConfig};
-pub use websocket::{SocketEvent, WebSocket};
+pub use websocket::{Answers, SocketEvent, WebSocket};

@@ -451,7 +451,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         }
         let incoming = &mut self.incoming;
         let has_dropped = &mut self.has_dropped;
-        let received = self.driver.poll_whole(cx, |event| {
+        let received = self.driver.poll_whole(cx, |_, event| {
             let message: Message = match event {
                 Event::Text(text) => text.into(),
                 Event::Binary(payload) => payload.into(),

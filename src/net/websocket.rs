@@ -18,7 +18,8 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::frame::OpCode;
 use crate::message::Message;
 use crate::protocol::{
-    CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedMessage, Role, State,
+    CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedMessage, Role, SendError,
+    State,
 };
 
 /// A WebSocket over any stream of bytes, owned by one task.
@@ -31,7 +32,8 @@ use crate::protocol::{
 ///
 /// [`feed`](Self::feed) only puts a message into the output. The output is written by `flush`,
 /// by `recv` before it waits, and by `feed` itself beyond [`Config::write_mark`]. So a loop of
-/// `recv` and `feed` makes one write for all that one read brought.
+/// `recv` and `feed` makes one write for all that one read brought. So does
+/// [`recv_each`](Self::recv_each), which copies no message, and is for answers that need no wait.
 ///
 /// # Cancel safety
 ///
@@ -86,6 +88,65 @@ pub enum SocketEvent {
     },
     /// A Close. It has been answered; nothing but `None` follows.
     Close(CloseFrame),
+}
+
+/// Takes the answers of [`WebSocket::recv_each`]. They are written when all that was read has been
+/// handled.
+#[derive(Debug)]
+pub struct Answers<'a> {
+    connection: &'a mut Connection,
+}
+
+impl Answers<'_> {
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after a Close in either direction, [`SendError::MessageInProgress`]
+    /// between fragments.
+    #[inline]
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.connection.send(message)
+    }
+
+    /// Sends a text message that is copied from where it lies, which takes no memory of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.connection.send_text(text)
+    }
+
+    /// Sends a binary message that is copied from where it lies, which takes no memory of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.connection.send_binary(payload)
+    }
+
+    /// Sends a message that was encoded before.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
+        self.connection.send_prepared(message)
+    }
+
+    /// Begins the closing handshake, as [`WebSocket::start_close`] does. Messages that the peer sent
+    /// before its answer are still handled.
+    ///
+    /// # Errors
+    ///
+    /// A code that must not be sent, or a reason of more than 123 bytes.
+    pub fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Result<(), SendError> {
+        self.connection.close(frame)
+    }
 }
 
 impl<S> WebSocket<S> {
@@ -215,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut take = Some(take);
         poll_fn(|cx| {
             self.driver
-                .poll_whole(cx, |event| match (&event, take.take()) {
+                .poll_whole(cx, |_, event| match (&event, take.take()) {
                     (Event::Text(_) | Event::Binary(_), Some(take)) => {
                         ControlFlow::Break(take(event))
                     }
@@ -226,6 +287,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 })
         })
         .await
+    }
+
+    /// Hands each message to `handle` where it lies, without a copy, until the connection is closed,
+    /// and sends what that answers. Only text and binary events are given.
+    ///
+    /// This is the fastest loop there is: what one read brings is handled in one go and answered with
+    /// one write. While there is more than [`Config::write_mark`] in the output, no message is taken.
+    /// `handle` holds up this connection and its thread, so it must not block; to wait for something,
+    /// use [`recv`](Self::recv) or a [`Session`](super::Session).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has handled whole messages, and what it answered stays in the output. So this
+    /// may stand in a `select!` beside a timer or a channel, whose messages are then sent with
+    /// [`feed`](Self::feed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tokio::net::TcpStream;
+    /// use wsroom::{Event, WebSocket};
+    ///
+    /// async fn shout(mut socket: WebSocket<TcpStream>) -> Result<(), wsroom::Error> {
+    ///     socket
+    ///         .recv_each(|event, answers| {
+    ///             if let Event::Text(text) = event {
+    ///                 // It is refused once the connection was told to close.
+    ///                 let _ = answers.send(text.to_uppercase());
+    ///             }
+    ///         })
+    ///         .await
+    /// }
+    /// ```
+    pub async fn recv_each(
+        &mut self,
+        mut handle: impl FnMut(Event<'_>, &mut Answers<'_>),
+    ) -> Result<(), Error> {
+        let mark = self.write_mark();
+        loop {
+            self.ready().await?;
+            let filled = poll_fn(|cx| {
+                self.driver.poll_whole(cx, |connection, event| {
+                    if matches!(event, Event::Text(_) | Event::Binary(_)) {
+                        handle(event, &mut Answers { connection });
+                    }
+                    if connection.output_len() > mark {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })
+            });
+            if filled.await?.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits for the next piece of a message (§5.4), so that a message of any size passes through
@@ -246,7 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.connection.set_delivery(Delivery::Fragments);
         poll_fn(|cx| {
             self.driver
-                .poll_receive(cx, |event| match fragment_of(event) {
+                .poll_receive(cx, |_, event| match fragment_of(event) {
                     Some(fragment) => ControlFlow::Break(fragment),
                     None => ControlFlow::Continue(()),
                 })
@@ -399,7 +520,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.driver.connection.close(frame)?;
         let ended = poll_fn(|cx| {
             self.driver
-                .poll_receive(cx, |_| ControlFlow::<()>::Continue(()))
+                .poll_receive(cx, |_, _| ControlFlow::<()>::Continue(()))
         })
         .await;
         // How it ended is what is asked for here, so an error is no other answer.
@@ -424,7 +545,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.driver.poll_whole(cx, |event| match event {
+        self.driver.poll_whole(cx, |_, event| match event {
             Event::Text(text) => ControlFlow::Break(text.into()),
             Event::Binary(payload) => ControlFlow::Break(payload.into()),
             _ => ControlFlow::Continue(()),
@@ -432,7 +553,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<SocketEvent>, Error>> {
-        self.driver.poll_whole(cx, |event| {
+        self.driver.poll_whole(cx, |_, event| {
             ControlFlow::Break(match event {
                 Event::Text(text) => SocketEvent::Message(text.into()),
                 Event::Binary(payload) => SocketEvent::Message(payload.into()),
@@ -483,7 +604,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.start_close(CloseCode::NORMAL)?;
         self.driver
-            .poll_receive(cx, |_| ControlFlow::<()>::Continue(()))
+            .poll_receive(cx, |_, _| ControlFlow::<()>::Continue(()))
             .map_ok(drop)
     }
 }

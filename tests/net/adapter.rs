@@ -1,5 +1,6 @@
 //! What a `WebSocket` takes and sends, and when it writes.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wsroom::net::SocketEvent;
+use wsroom::net::{Answers, SocketEvent};
 use wsroom::protocol::{Payload, State, Text};
 use wsroom::{
     Agreed, CloseCode, CloseFrame, Config, Error, Event, Message, PreparedMessage, Role, SendError,
@@ -188,6 +189,107 @@ async fn recv_with_hands_out_what_lies_whole_in_the_input_without_a_copy() {
         socket.recv_with(borrowed).await.unwrap().as_deref(),
         Some("[100, 97, 116, 97]")
     );
+}
+
+/// What was handed out is not handed out again, unmasked a second time, if that panicked.
+#[tokio::test]
+async fn a_message_whose_handler_panics_is_over() {
+    let (mut socket, reads, _writes, _far) = server(Config::default());
+    let numbers: Vec<u8> = (0..5).flat_map(|i| masked(2, &[i; 20])).collect();
+    reads.put(&numbers);
+    for _ in 0..2 {
+        let panics = socket.recv_with(|_| panic!("on purpose"));
+        assert!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+    }
+    let panics = socket.recv_each(|event, _| assert!(matches!(event, Event::Text(_))));
+    assert!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+    for i in 3..5 {
+        let message = socket.recv().await.unwrap();
+        assert_eq!(message, Some(Message::Binary(vec![i; 20].into())));
+    }
+}
+
+fn echo(event: Event<'_>, answers: &mut Answers<'_>) {
+    match event {
+        Event::Text(Text::Borrowed(text)) => answers.send_text(text),
+        Event::Binary(Payload::Borrowed(bytes)) => answers.send_binary(bytes),
+        other => panic!("{other:?}"),
+    }
+    .unwrap();
+}
+
+#[tokio::test]
+async fn recv_each_answers_all_that_one_read_brings_with_one_write() {
+    let (mut socket, reads, writes, _far) = server(Config::default());
+    let sixteen: Vec<u8> = (0..16).flat_map(|i| masked(1, &[b'a' + i])).collect();
+    for round in 1..=3 {
+        reads.put(&[sixteen.clone(), masked(9, b"ping"), masked(2, b"last")].concat());
+        assert!(socket.recv_each(echo).now_or_never().is_none());
+        assert_eq!(writes.writes(), round);
+        let wire = frames(&writes.take());
+        assert_eq!(wire.len(), 18);
+        assert_eq!(
+            wire[15..],
+            [
+                (0x81, b"p".to_vec()),
+                (0x8a, b"ping".to_vec()),
+                (0x82, b"last".to_vec())
+            ]
+        );
+    }
+    reads.put(&masked(8, &close_body(1000, "")));
+    reads.end();
+    socket.recv_each(echo).await.unwrap();
+    assert!(socket.close_info().unwrap().is_clean());
+}
+
+/// L3 (server): a peer that sends and does not read.
+#[tokio::test]
+async fn recv_each_takes_no_message_beyond_the_write_mark() {
+    let (mut socket, reads, writes, _far) = server(Config::default().write_mark(10_000));
+    writes.stall();
+    for i in 0..100 {
+        reads.put(&masked(2, &[i; 1_000]));
+    }
+    for _ in 0..3 {
+        assert!(socket.recv_each(echo).now_or_never().is_none());
+        let held = socket.connection().output_len();
+        assert!((10_000..12_000).contains(&held), "{held}");
+    }
+    writes.resume();
+    assert!(socket.recv_each(echo).now_or_never().is_none());
+    let expected: Vec<Message> = (0..100).map(|i| vec![i; 1_000].into()).collect();
+    assert_eq!(messages(Role::Client, writes.take()), expected);
+}
+
+#[tokio::test]
+async fn a_handler_may_close_and_then_sends_no_more() {
+    let (mut socket, reads, writes, _far) = server(Config::default());
+    reads.put(
+        &[
+            masked(1, b"bye"),
+            masked(1, b"late"),
+            masked(8, &close_body(4000, "")),
+        ]
+        .concat(),
+    );
+    reads.end();
+    let mut heard = Vec::new();
+    let handled = socket.recv_each(|event, answers| {
+        if let Event::Text(text) = event {
+            let closed = answers.close(CloseCode::new(4000));
+            let sent = answers.send_prepared(&PreparedMessage::new("never"));
+            heard.push((text.to_string(), closed, sent));
+        }
+    });
+    handled.await.unwrap();
+    let refused = Err(SendError::Closed);
+    let expected = [("bye", Ok(()), refused), ("late", Ok(()), refused)];
+    assert_eq!(
+        heard,
+        expected.map(|(text, closed, sent)| (text.to_owned(), closed, sent))
+    );
+    assert_eq!(frames(&writes.take()), [(0x88, close_body(4000, ""))]);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use opening::{Answer, answering, offering};
 use session::{On, close, closed, flush, inbox, send};
-use socket::{Put, Take, sending, taking};
+use socket::{Put, Take, answered, sending, taking};
 use sources::{public_futures, sources};
 use tcp::{arriving, binding, connecting, serving};
 
@@ -36,7 +36,7 @@ fn boxed(run: impl Future<Output = bool> + 'static) -> Run {
 }
 
 /// A case of each future over streams in memory.
-const IN_MEMORY: [(&str, Case); 31] = [
+const IN_MEMORY: [(&str, Case); 32] = [
     ("outbox::closed", |n, s| boxed(closed(On::Outbox, n, s))),
     ("outbox::flush", |n, s| boxed(flush(On::Outbox, n, s))),
     ("outbox::send", |n, s| boxed(send(On::Outbox, n, s))),
@@ -79,6 +79,7 @@ const IN_MEMORY: [(&str, Case); 31] = [
         boxed(sending(Put::Text, n, s))
     }),
     ("websocket::flush", |n, s| boxed(sending(Put::Flush, n, s))),
+    ("websocket::recv_each", |n, s| boxed(answered(n, s))),
     ("websocket::ping", |n, s| boxed(sending(Put::Ping, n, s))),
     ("websocket::recv", |n, s| boxed(taking(Take::Recv, 0, n, s))),
     ("websocket::recv", |n, s| boxed(taking(Take::Recv, 2, n, s))),

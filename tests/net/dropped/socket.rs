@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use wsroom::frame::OpCode;
-use wsroom::net::SocketEvent;
+use wsroom::net::{Answers, SocketEvent};
 use wsroom::{
     CloseCode, CloseInfo, Config, Error, Event, Fragment, Message, PreparedMessage, Role,
-    SendError, WebSocket,
+    SendError, Session, WebSocket,
 };
 
 use super::super::cancel::joined;
@@ -130,6 +130,33 @@ pub(super) async fn taking(take: Take, before: usize, polls: usize, seed: u64) -
     }
     assert_eq!(got, spoken());
     assert!(speaking.await.unwrap().is_clean());
+    is_done
+}
+
+/// Drops one call that answers a conversation; another answers the rest.
+pub(super) async fn answered(polls: usize, seed: u64) -> bool {
+    let (mut near, far) = ends(seed);
+    let talking = tokio::spawn(async move {
+        let mut peer = Session::spawn(far);
+        for message in spoken() {
+            peer.send(message).await.unwrap();
+        }
+        let mut heard = Vec::new();
+        while heard.len() < spoken().len() {
+            heard.push(peer.recv().await.unwrap().unwrap());
+        }
+        assert!(peer.close(CloseCode::NORMAL).await.unwrap().is_clean());
+        heard
+    });
+    let echo = |event: Event<'_>, answers: &mut Answers<'_>| match event {
+        Event::Text(text) => answers.send(text).unwrap(),
+        Event::Binary(payload) => answers.send(payload).unwrap(),
+        _ => unreachable!("messages only"),
+    };
+    let first = cut(polls, near.recv_each(echo)).await;
+    let is_done = first.transpose().unwrap().is_some();
+    near.recv_each(echo).await.unwrap();
+    assert_eq!(talking.await.unwrap(), spoken());
     is_done
 }
 

@@ -42,6 +42,7 @@ pub fn serve(contestant: &str, port: u16) {
         "epoll" => raw::epoll(listener),
         "tokio" => run(listener, raw::tokio),
         "wsroom" => run(listener, wsroom::feed),
+        "wsroom-each" => run(listener, wsroom::each),
         "wsroom-send" => run(listener, wsroom::send),
         "wsroom-session" => run(listener, wsroom::session),
         "wsroom-room" => run(listener, wsroom::in_a_room()),

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use tokio::net::TcpStream;
-use wsroom::net::accept_with;
-use wsroom::{Config, Hub, Session, Upgrade, WebSocket};
+use wsroom::net::{Answers, accept_with};
+use wsroom::{Config, Event, Hub, Session, Upgrade, WebSocket};
 
 use super::{Ended, MAX_MESSAGE};
 
@@ -20,6 +20,20 @@ pub async fn feed(stream: TcpStream) -> Ended {
         socket.feed(message).await?;
     }
     Ok(())
+}
+
+/// `recv_each`, with answers copied from where the messages lie.
+pub async fn each(stream: TcpStream) -> Ended {
+    let mut socket = accept(stream).await?;
+    let echo = |event: Event<'_>, answers: &mut Answers<'_>| {
+        // Refused only once the connection is closed, which ends the loop.
+        let _ = match event {
+            Event::Text(text) => answers.send_text(&text),
+            Event::Binary(payload) => answers.send_binary(&payload),
+            _ => Ok(()),
+        };
+    };
+    Ok(socket.recv_each(echo).await?)
 }
 
 /// `recv` and `send`: each message is written before the next is taken.

@@ -99,6 +99,7 @@ pub const ECHO: &[Contestant] = &[
     Contestant::of(Program::Raw, "epoll", "epoll"),
     Contestant::of(Program::Raw, "tokio", "tokio"),
     Contestant::of(Program::Rust, "wsroom", "wsroom").with("recv/feed"),
+    Contestant::of(Program::Rust, "wsroom-each", "wsroom").with("recv_each"),
     Contestant::of(Program::Rust, "wsroom-send", "wsroom").with("send"),
     Contestant::of(Program::Rust, "wsroom-session", "wsroom").with("Session"),
     Contestant::of(Program::Rust, "tungstenite", "tokio-tungstenite"),

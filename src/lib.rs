@@ -6,6 +6,7 @@
     feature = "tokio",
     doc = "| accept or open a connection | [`accept`], [`connect`], [`WebSocket`] |",
     doc = "| look at the request first | [`Incoming`], [`net::Server`] |",
+    doc = "| answer messages where they lie | [`WebSocket::recv_each`] |",
     doc = "| send from many tasks | [`Session`], [`Outbox`] |"
 )]
 #![cfg_attr(

@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     ) -> Poll<Result<Option<T>, Error>> {
         // The commonest case, in half of the instructions.
         if self.phase == Phase::Open
-            && let Some(ControlFlow::Break(taken)) = self.take_whole(&mut take)
+            && let Some(taken) = self.take_whole(&mut take)
         {
             return Poll::Ready(Ok(Some(taken)));
         }
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn take_whole<T>(
         &mut self,
         take: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
-    ) -> Option<ControlFlow<T>> {
+    ) -> Option<T> {
         if self.unwaited >= TURN {
             return None;
         }
@@ -167,15 +167,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.unwaited += 1;
         // Before it is handed out: if that panics, it must not be handed out again.
         *start = end - unread.len();
-        let flow = match received {
-            Ok(event) => take(&mut self.connection, event),
+        let taken = match received {
+            Ok(event) => take(&mut self.connection, event).break_value(),
             Err(error) => {
                 self.error = Some(Error::Protocol(error));
-                ControlFlow::Continue(())
+                None
             }
         };
         self.input.give_back_empty();
-        Some(flow)
+        taken
+    }
+
+    /// Offers the messages that lie whole in the input until `take` wants one.
+    #[inline]
+    fn take_all_whole<T>(
+        &mut self,
+        take: &mut impl FnMut(&mut Connection, Event<'_>) -> ControlFlow<T>,
+    ) -> Option<T> {
+        loop {
+            let before = self.unwaited;
+            let taken = self.take_whole(take);
+            if taken.is_some() || self.unwaited == before {
+                return taken;
+            }
+        }
     }
 
     /// Offers events to `take` until it wants one; writes, waits and keeps deadlines meanwhile.
@@ -190,10 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     if self.unwaited >= TURN {
                         ready!(self.poll_yield(cx));
                     }
-                    while let Some(flow) = self.take_whole(&mut take) {
-                        if let ControlFlow::Break(taken) = flow {
-                            return Poll::Ready(Ok(Some(taken)));
-                        }
+                    if let Some(taken) = self.take_all_whole(&mut take) {
+                        return Poll::Ready(Ok(Some(taken)));
                     }
                     if let Some(taken) = self.take_event(cx, &mut take) {
                         return Poll::Ready(Ok(Some(taken)));

@@ -47,11 +47,11 @@ pub(super) const BY_REFERENCE: usize = 4 << 10;
 /// How large the first block is at least.
 const FIRST: usize = 512;
 
-/// How large the others are at least.
+/// How large the others are at least. If the thread has kept such a one, it is the first, since it
+/// costs nothing.
 const BLOCK: usize = 16 << 10;
 
-/// How large a block is at most. If the thread has kept such a one, it is the first, since it costs
-/// nothing.
+/// How large a block is at most.
 const LARGEST: usize = 64 << 10;
 
 impl Output {
@@ -171,8 +171,7 @@ impl Output {
     #[cold]
     fn begin_block(&mut self, needed: usize) {
         let buffer = match self.remaining {
-            0 => Buffer::kept(LARGEST)
-                .or_else(|| Buffer::kept(needed.clamp(BLOCK, LARGEST)))
+            0 => Buffer::kept(needed.clamp(BLOCK, LARGEST))
                 .unwrap_or_else(|| Buffer::new(needed.clamp(FIRST, LARGEST))),
             waiting => Buffer::new(needed.max(waiting).clamp(BLOCK, LARGEST)),
         };
@@ -434,7 +433,7 @@ mod tests {
                     wire.extend_from_slice(&payload);
                     mask.unwrap_or_default().apply(&mut wire[start..]);
                     wire.extend([0x82, 1, b'd']);
-                    assert!(memory(&output) <= 5 * wire.len() + BLOCK + LARGEST);
+                    assert!(memory(&output) <= 5 * wire.len() + 2 * BLOCK);
                     assert!(
                         output.copy_to_bytes(output.remaining()) == wire,
                         "{len}, {room}"

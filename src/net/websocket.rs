@@ -109,7 +109,8 @@ impl Answers<'_> {
         self.connection.send(message)
     }
 
-    /// Sends a text message that is copied from where it lies, which takes no memory of its own.
+    /// Sends a text message that is copied from where it lies, which takes no memory of its own: the
+    /// right choice for a few KiB at most.
     ///
     /// # Errors
     ///
@@ -119,7 +120,8 @@ impl Answers<'_> {
         self.connection.send_text(text)
     }
 
-    /// Sends a binary message that is copied from where it lies, which takes no memory of its own.
+    /// Sends a binary message that is copied from where it lies, as [`send_text`](Self::send_text)
+    /// does.
     ///
     /// # Errors
     ///
@@ -138,8 +140,8 @@ impl Answers<'_> {
         self.connection.send_prepared(message)
     }
 
-    /// Begins the closing handshake, as [`WebSocket::start_close`] does. Messages that the peer sent
-    /// before its answer are still handled.
+    /// Begins the closing handshake (§7.1.2), as [`WebSocket::start_close`] does. Messages that the
+    /// peer sent before its answer are still handled.
     ///
     /// # Errors
     ///
@@ -295,7 +297,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// This is the fastest loop there is: what one read brings is handled in one go and answered with
     /// one write. While there is more than [`Config::write_mark`] in the output, no message is taken.
     /// `handle` holds up this connection and its thread, so it must not block; to wait for something,
-    /// use [`recv`](Self::recv) or a [`Session`](super::Session).
+    /// use [`recv`](Self::recv) or a [`Session`](super::Session). A message for which it panics is not
+    /// handed out again.
     ///
     /// # Errors
     ///

@@ -79,10 +79,10 @@ const IN_MEMORY: [(&str, Case); 32] = [
         boxed(sending(Put::Text, n, s))
     }),
     ("websocket::flush", |n, s| boxed(sending(Put::Flush, n, s))),
-    ("websocket::recv_each", |n, s| boxed(answered(n, s))),
     ("websocket::ping", |n, s| boxed(sending(Put::Ping, n, s))),
     ("websocket::recv", |n, s| boxed(taking(Take::Recv, 0, n, s))),
     ("websocket::recv", |n, s| boxed(taking(Take::Recv, 2, n, s))),
+    ("websocket::recv_each", |n, s| boxed(answered(n, s))),
     ("websocket::recv_event", |n, s| {
         boxed(taking(Take::RecvEvent, 2, n, s))
     }),

@@ -9,8 +9,9 @@ use std::hint::black_box;
 use std::task::{Context, Waker};
 
 use bytes::Buf;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader};
 use wsroom::{Connection, Hub, Member, Message, PreparedMessage, Role};
 
 fn broadcast(c: &mut Criterion) {
@@ -35,7 +36,31 @@ fn broadcast(c: &mut Criterion) {
                 });
             });
         }
+        together(&mut group, size);
     }
+}
+
+/// 16 messages to 1000 members, one by one and together.
+fn together(group: &mut BenchmarkGroup<'_, WallTime>, size: usize) {
+    let hub = Hub::new();
+    let mut listeners: Vec<_> = (0..1000).map(|_| Listener::new(&hub)).collect();
+    let messages: [Message; 16] = std::array::from_fn(|_| common::binary(size));
+    group.throughput(common::throughput(1000 * messages.len(), size));
+    group.bench_function(format!("16_of_{size}_bytes_by_send"), |b| {
+        b.iter(|| {
+            for message in &messages {
+                publish(&hub, message, 1000);
+            }
+            listeners.iter_mut().for_each(Listener::deliver);
+        });
+    });
+    group.bench_function(format!("16_of_{size}_bytes_by_send_all"), |b| {
+        b.iter(|| {
+            let report = hub.to("room").send_all(messages.clone());
+            assert_eq!(report.queued, 1000);
+            listeners.iter_mut().for_each(Listener::deliver);
+        });
+    });
 }
 
 fn publish(hub: &Hub, message: &Message, members: usize) {
@@ -76,10 +101,7 @@ impl Listener {
     fn deliver(&mut self) {
         self.take();
         for outgoing in &mut self.batch {
-            let Outgoing::Prepared(message) = outgoing else {
-                panic!("nobody sent {outgoing:?}");
-            };
-            self.connection.send_prepared(&message).expect("it is open");
+            outgoing.send(&mut self.connection).expect("it is open");
         }
         let output = self.connection.output();
         while output.has_remaining() {

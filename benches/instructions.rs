@@ -23,11 +23,8 @@ use wsroom::deflate::DeflateParams;
 use wsroom::frame::MaskKey;
 use wsroom::handshake::{RequestHead, encode_accepted};
 use wsroom::net::Answers;
-use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader, Outgoing};
-use wsroom::{
-    Agreed, Config, Connection, Event, Hub, Member, Message, PreparedMessage, Role, Upgrade,
-    WebSocket,
-};
+use wsroom::outbox::{self, Batch, OutboxLimits, OutboxReader};
+use wsroom::{Agreed, Config, Connection, Event, Hub, Member, Message, Role, Upgrade, WebSocket};
 
 const MESSAGES: usize = 64;
 
@@ -209,7 +206,7 @@ fn room() -> (Hub, Vec<Listener>) {
         }
     });
     let mut listeners: Vec<_> = listeners.collect();
-    deliver(&hub, &mut listeners);
+    deliver(&hub, &mut listeners, 1);
     (hub, listeners)
 }
 
@@ -217,14 +214,21 @@ fn room() -> (Hub, Vec<Listener>) {
 #[library_benchmark]
 #[bench::to_100(setup = room)]
 fn broadcast((hub, mut listeners): (Hub, Vec<Listener>)) -> (Hub, Vec<Listener>) {
-    deliver(&hub, &mut listeners);
+    deliver(&hub, &mut listeners, 1);
     (hub, listeners)
 }
 
-fn deliver(hub: &Hub, listeners: &mut [Listener]) {
-    let report = hub
-        .to("room")
-        .send(PreparedMessage::new(black_box(common::binary(64))));
+// 16 messages together to 100 members, the same way.
+#[library_benchmark]
+#[bench::of_16_to_100(setup = room)]
+fn broadcast_all((hub, mut listeners): (Hub, Vec<Listener>)) -> (Hub, Vec<Listener>) {
+    deliver(&hub, &mut listeners, 16);
+    (hub, listeners)
+}
+
+fn deliver(hub: &Hub, listeners: &mut [Listener], count: usize) {
+    let messages = (0..count).map(|_| black_box(common::binary(64)));
+    let report = hub.to("room").send_all(messages);
     assert_eq!(report.queued, listeners.len());
     let mut context = Context::from_waker(Waker::noop());
     for listener in listeners {
@@ -236,13 +240,7 @@ fn deliver(hub: &Hub, listeners: &mut [Listener]) {
                 .is_ready()
         );
         for outgoing in batch.by_ref() {
-            let Outgoing::Prepared(message) = outgoing else {
-                panic!("nobody sent {outgoing:?}");
-            };
-            listener
-                .connection
-                .send_prepared(&message)
-                .expect("it is open");
+            outgoing.send(&mut listener.connection).expect("it is open");
         }
         write(&mut listener.connection);
     }
@@ -345,7 +343,15 @@ fn take(client: &mut Connection, mut wire: Vec<u8>) {
 library_benchmark_group!(
     name = paths,
     benchmarks = [
-        receive, recv, recv_each, send, broadcast, accept, deflate, inflate
+        receive,
+        recv,
+        recv_each,
+        send,
+        broadcast,
+        broadcast_all,
+        accept,
+        deflate,
+        inflate
     ]
 );
 

@@ -33,7 +33,7 @@
 //!
 //! ```text
 //! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
-//! outbox ─▶ protocol::PreparedMessage, protocol::CloseInfo
+//! outbox ─▶ protocol
 //! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
 //! agreed ─▶ deflate
 //!

@@ -28,7 +28,7 @@ use crate::close::CloseFrame;
 use crate::limits::{Bound, InForce};
 use crate::line::Line;
 use crate::message::Message;
-use crate::protocol::{CloseInfo, PreparedMessage};
+use crate::protocol::{CloseInfo, Connection, PreparedBatch, PreparedMessage, SendError};
 
 /// How much may wait in an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub enum Outgoing {
     Message(Message),
     /// Encoded for several connections.
     Prepared(PreparedMessage),
+    /// Several messages, encoded together for several connections. They count as one.
+    Batch(PreparedBatch),
 }
 
 /// Messages that were taken from an outbox, in their order. Iterating takes them out of the batch.
@@ -660,12 +662,28 @@ impl Outgoing {
         match self {
             Self::Message(message) => message.len(),
             Self::Prepared(message) => message.len(),
+            Self::Batch(batch) => batch.len(),
         }
     }
 
     /// Whether the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Sends it, in whatever form it is: for who drives a [`Connection`] by other means than a
+    /// [`Session`](crate::Session).
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    #[inline]
+    pub fn send(self, connection: &mut Connection) -> Result<(), SendError> {
+        match self {
+            Self::Message(message) => connection.send(message),
+            Self::Prepared(message) => connection.send_prepared(&message),
+            Self::Batch(batch) => connection.send_batch(&batch),
+        }
     }
 }
 
@@ -684,6 +702,18 @@ impl From<PreparedMessage> for Outgoing {
 impl From<&PreparedMessage> for Outgoing {
     fn from(message: &PreparedMessage) -> Self {
         Self::Prepared(message.clone())
+    }
+}
+
+impl From<PreparedBatch> for Outgoing {
+    fn from(batch: PreparedBatch) -> Self {
+        Self::Batch(batch)
+    }
+}
+
+impl From<&PreparedBatch> for Outgoing {
+    fn from(batch: &PreparedBatch) -> Self {
+        Self::Batch(batch.clone())
     }
 }
 

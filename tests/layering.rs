@@ -14,6 +14,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "rooms",
         &[
             "outbox",
+            "protocol::PreparedBatch",
             "protocol::PreparedMessage",
             "limits",
             "message",
@@ -24,14 +25,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ),
     (
         "outbox",
-        &[
-            "protocol::CloseInfo",
-            "protocol::PreparedMessage",
-            "limits",
-            "line",
-            "message",
-            "close",
-        ],
+        &["protocol", "limits", "line", "message", "close"],
     ),
     (
         "net",

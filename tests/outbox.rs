@@ -12,11 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Buf;
 use common::outgoing::text;
 use wsroom::outbox::{
     self, Batch, Outbox, OutboxClosed, OutboxLimits, OutboxReader, Outgoing, Taken, TrySendError,
 };
-use wsroom::{CloseCause, CloseCode, CloseFrame, CloseInfo, PreparedMessage};
+use wsroom::protocol::PreparedBatch;
+use wsroom::{
+    Agreed, CloseCause, CloseCode, CloseFrame, CloseInfo, Config, Connection, PreparedMessage, Role,
+};
 
 /// L3, O14.
 #[test]
@@ -85,6 +89,28 @@ fn a_prepared_message_is_queued_without_a_copy() {
         panic!("{batch:?}");
     };
     assert_eq!(taken.payload().as_ptr(), message.payload().as_ptr());
+}
+
+#[test]
+fn a_prepared_batch_counts_as_one_message_of_all_its_bytes_and_is_sent_as_several() {
+    let limits = OutboxLimits::default().max_messages(2).max_bytes(8);
+    let (outbox, mut reader) = outbox::channel(limits);
+    let batch = PreparedBatch::new(["one", "two"]);
+    outbox.try_send(&batch).unwrap();
+    assert_eq!(outbox.queued(), (1, 6));
+    assert_eq!(outbox.try_send(&batch), Err(TrySendError::Full));
+    outbox.try_send("3").unwrap();
+    assert_eq!(outbox.try_send(""), Err(TrySendError::Full));
+
+    let mut taken = Batch::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(reader.poll_take(&mut cx, usize::MAX, &mut taken).is_ready());
+    let mut connection = Connection::new(Role::Server, Agreed::default(), Config::default());
+    for outgoing in taken {
+        outgoing.send(&mut connection).unwrap();
+    }
+    let output = connection.output();
+    assert_eq!(output.chunk(), b"\x81\x03one\x81\x03two\x81\x013");
 }
 
 /// O14.

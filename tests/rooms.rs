@@ -268,6 +268,48 @@ fn a_message_that_was_encoded_before_is_not_encoded_again() {
     assert!(!taken.is_text());
 }
 
+#[test]
+fn messages_that_are_sent_together_are_encoded_once_and_lie_together() {
+    let hub = Hub::new();
+    let (ann, mut to_ann) = attach(&hub);
+    let (ben, mut to_ben) = attach(&hub);
+    for member in [&ann, &ben] {
+        member.join("red").unwrap();
+        member.join("blue").unwrap();
+    }
+    let sent = hub.to("red").also("blue").send_all(["1", "2", "3"]);
+    assert_eq!(counts(sent), [2, 0, 0, 0]);
+    assert_eq!(counts(ann.to("red").send_all(["4", "5"])), [1, 0, 0, 1]);
+    assert_eq!(counts(hub.to("red").send_all(["6"])), [2, 0, 0, 0]);
+    assert_eq!(counts(hub.to("red").send_all([""; 0])), [0, 0, 0, 0]);
+    let (taken, _) = take(&mut to_ann);
+    let [Outgoing::Batch(first), Outgoing::Prepared(_)] = &taken.collect::<Vec<_>>()[..] else {
+        panic!("one message needs no batch");
+    };
+    let (taken, _) = take(&mut to_ben);
+    let Some(Outgoing::Batch(second)) = taken.iter().next() else {
+        panic!("{taken:?}");
+    };
+    assert!(std::ptr::eq(first.messages(), second.messages()));
+    let texts: Vec<_> = taken.iter().map(text).collect();
+    assert_eq!(texts, ["1,2,3", "4,5", "6"]);
+}
+
+#[test]
+fn a_member_that_has_no_room_for_all_of_several_messages_gets_none_of_them() {
+    let hub = Hub::new();
+    let (slow, mut to_slow) = attach_limited(&hub, OutboxLimits::default().max_bytes(3));
+    slow.join("red").unwrap();
+    hub.to("red").send("1");
+    assert_eq!(
+        counts(hub.to("red").send_all(["2", "3", "4"])),
+        [0, 1, 0, 0]
+    );
+    let (batch, close) = take(&mut to_slow);
+    assert!(batch.is_empty() && close.is_some());
+    assert!(hub.rooms().is_empty());
+}
+
 /// B3, L3 (server).
 #[test]
 fn a_full_outbox_evicts_its_member_and_nobody_else() {
@@ -419,18 +461,26 @@ fn a_welcome_comes_before_anything_that_is_sent_to_the_room() {
             assert_eq!(hub.room("red").len(), 2);
             assert_eq!(hub.to("red").send("live 1").queued, 2);
             assert_eq!(hub.to_rooms(["red", "blue"]).send("live 2").queued, 2);
+            assert_eq!(hub.to("red").send_all(["3", "4"]).queued, 2);
             cat.join("red").unwrap();
             ["welcome 1", "welcome 2"]
         })
         .unwrap();
     assert_eq!((joined.created, joined.members), (false, 2));
-    hub.to("red").send("live 3");
+    hub.to("red").send("live 5");
 
     assert_eq!(
         texts(&mut to_ben),
-        ["welcome 1", "welcome 2", "live 1", "live 2", "live 3"]
+        [
+            "welcome 1",
+            "welcome 2",
+            "live 1",
+            "live 2",
+            "3,4",
+            "live 5"
+        ]
     );
-    assert_eq!(texts(&mut to_ann), ["live 1", "live 2", "live 3"]);
+    assert_eq!(texts(&mut to_ann), ["live 1", "live 2", "3,4", "live 5"]);
 }
 
 #[test]

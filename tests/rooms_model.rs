@@ -48,6 +48,8 @@ struct Targets {
     sender: Option<usize>,
     except: Vec<usize>,
     except_rooms: Vec<usize>,
+    /// Two messages together.
+    together: bool,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -62,9 +64,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         prop::option::of(member()),
         vec(member(), 0..2),
         vec(room(), 0..2),
+        any::<bool>(),
     );
     let targets = targets.prop_map(
-        |(all, rooms, members, keys, sender, except, except_rooms)| Targets {
+        |(all, rooms, members, keys, sender, except, except_rooms, together)| Targets {
             all,
             rooms,
             members,
@@ -72,6 +75,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             sender,
             except,
             except_rooms,
+            together,
         },
     );
     let op = prop_oneof![
@@ -390,7 +394,7 @@ fn join_with(hub: &Hub, world: &mut World, slot: usize, room: usize) {
 
 fn send(hub: &Hub, world: &mut World, targets: &Targets) {
     world.sent += 1;
-    let text = format!("{}", world.sent);
+    let mut text = format!("{}", world.sent);
     let id = |slot: &usize| world.connections.get(slot).map(|c| c.member.id());
     let ids = |slots: &[usize]| slots.iter().filter_map(id).collect::<Vec<MemberId>>();
     let names = |rooms: &[usize]| rooms.iter().map(|&r| ROOMS[r]).collect::<Vec<_>>();
@@ -414,10 +418,16 @@ fn send(hub: &Hub, world: &mut World, targets: &Targets) {
     for &key in &targets.keys {
         broadcast = broadcast.also_key(KEYS[key]);
     }
-    let report = broadcast
+    let broadcast = broadcast
         .except_members(ids(&targets.except))
-        .except_rooms(names(&targets.except_rooms))
-        .send(text.as_str());
+        .except_rooms(names(&targets.except_rooms));
+    let report = if targets.together {
+        let report = broadcast.send_all([text.as_str(), "too"]);
+        text += ",too";
+        report
+    } else {
+        broadcast.send(text.as_str())
+    };
 
     let mut expected = [0; 4];
     let to = world.targets(targets);

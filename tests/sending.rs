@@ -16,7 +16,7 @@ use common::events::OwnedEvent;
 use common::output::written;
 use common::pair::Pair;
 use wsroom::frame::{FrameHeader, OpCode};
-use wsroom::protocol::Fragment;
+use wsroom::protocol::{Fragment, PreparedBatch};
 use wsroom::{Agreed, Config, Connection, Message, PreparedMessage, Role, SendError};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -104,7 +104,10 @@ fn lengths_are_sent_in_their_shortest_form() {
             let message = Message::from(payload.clone());
             connection.send(message.clone()).unwrap();
             connection
-                .send_prepared(&PreparedMessage::new(message))
+                .send_prepared(&PreparedMessage::new(message.clone()))
+                .unwrap();
+            connection
+                .send_batch(&PreparedBatch::new([message, text.as_str().into()]))
                 .unwrap();
             connection.send(text.as_str()).unwrap();
             connection
@@ -113,7 +116,7 @@ fn lengths_are_sent_in_their_shortest_form() {
             connection
                 .send_fragment(&fragment(OpCode::Continuation, true, &payload))
                 .unwrap();
-            let expected: Vec<u8> = [0x82, 0x82, 0x81, 0x01, 0x80]
+            let expected: Vec<u8> = [0x82, 0x82, 0x82, 0x81, 0x81, 0x01, 0x80]
                 .into_iter()
                 .flat_map(|first| frame_from(role, first, &payload))
                 .collect();
@@ -205,6 +208,8 @@ fn fragments_out_of_order_are_refused() {
         assert_eq!(connection.send("whole"), Err(SendError::MessageInProgress));
         let prepared = connection.send_prepared(&"whole".into());
         assert_eq!(prepared, Err(SendError::MessageInProgress));
+        let batch = connection.send_batch(&PreparedBatch::new(["whole", "too"]));
+        assert_eq!(batch, Err(SendError::MessageInProgress));
         assert_eq!(connection.output_len(), 0);
 
         connection.ping(b"between").unwrap();
@@ -283,16 +288,18 @@ fn a_payload_that_is_shared_stays_as_it_is() {
     Pair::in_all_cuts(Config::default(), |pair| {
         let shared = Bytes::from(vec![7; 5_000]);
         let prepared = PreparedMessage::new(shared.clone());
+        let batch = PreparedBatch::new([&prepared, &prepared]);
         for end in [&mut pair.client, &mut pair.server] {
             end.connection.send(shared.clone()).unwrap();
             end.connection.send_prepared(&prepared).unwrap();
+            end.connection.send_batch(&batch).unwrap();
         }
         pair.pump();
         assert!(shared.iter().all(|&byte| byte == 7));
         assert_eq!(prepared.payload(), shared);
-        let message = || Ok(OwnedEvent::Binary(vec![7; 5_000]));
+        let message = Ok(OwnedEvent::Binary(vec![7; 5_000]));
         for end in [&pair.client, &pair.server] {
-            assert!(end.received == [message(), message()]);
+            assert!(end.received == vec![message.clone(); 4]);
         }
     });
 }

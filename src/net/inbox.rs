@@ -1,7 +1,8 @@
 //! The messages that a session's task has taken in and its owner has not taken out.
 
+use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use super::error::Error;
@@ -63,6 +64,14 @@ pub(super) enum Audience {
     Gone,
 }
 
+impl InboxState {
+    fn pop_front(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        Some(message)
+    }
+}
+
 impl Inbox {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self {
@@ -87,14 +96,39 @@ impl Inbox {
 
     /// Takes the next message; then what ended the connection, once.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_take(cx, InboxState::pop_front)
+    }
+
+    /// Takes all messages there are, `limit` at most, and says how many.
+    pub(super) fn poll_recv_many(
+        &self,
+        cx: &mut Context<'_>,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Poll<Result<usize, Error>> {
+        if limit == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let taken = ready!(self.poll_take(cx, |state| {
+            let before = messages.len();
+            messages.extend(iter::from_fn(|| state.pop_front()).take(limit));
+            (messages.len() > before).then(|| messages.len() - before)
+        }));
+        Poll::Ready(taken.map(Option::unwrap_or_default))
+    }
+
+    fn poll_take<T>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut InboxState) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
         let mut state = self.lock();
-        if let Some(message) = state.messages.pop_front() {
-            state.bytes -= message.len();
+        if let Some(taken) = take(&mut state) {
             if state.messages.is_empty() {
                 state.messages.keep_room(usize::MAX);
             }
             wake(state.task.take(), state);
-            return Poll::Ready(Ok(Some(message)));
+            return Poll::Ready(Ok(Some(taken)));
         }
         if let Some(ended) = &mut state.ended {
             let ended = std::mem::replace(ended, Ok(()));

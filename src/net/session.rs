@@ -186,6 +186,25 @@ impl Session {
         }
     }
 
+    /// Waits for messages and takes all that have come, `limit` at most, which are added to
+    /// `messages`; says how many these are, and 0 when the connection was closed cleanly, or for a
+    /// `limit` of 0.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection, once.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost: a dropped call has taken none.
+    pub async fn recv_many(
+        &mut self,
+        messages: &mut Vec<Message>,
+        limit: usize,
+    ) -> Result<usize, Error> {
+        poll_fn(|cx| self.inbox.poll_recv_many(cx, messages, limit)).await
+    }
+
     /// Waits for room in the outbox and puts a message in. See [`Outbox::send`].
     ///
     /// # Errors
@@ -421,10 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SessionTask<S> {
         let count = self.batch.len();
         for outgoing in &mut self.batch {
             // The connection is open, and no fragments are sent by a session.
-            let sent = match outgoing {
-                Outgoing::Message(message) => connection.send(message),
-                Outgoing::Prepared(message) => connection.send_prepared(&message),
-            };
+            let sent = outgoing.send(connection);
             debug_assert_eq!(sent, Ok(()));
         }
         self.batch.keep_room(count);

@@ -38,7 +38,7 @@ pub use closed::{CloseCause, CloseInfo};
 pub use config::Config;
 pub use event::{Event, Fragment, Payload, Text};
 pub use output::Output;
-pub use prepared::PreparedMessage;
+pub use prepared::{PreparedBatch, PreparedMessage};
 pub use receive::Delivery;
 pub use send::SendError;
 
@@ -354,6 +354,16 @@ impl Connection {
     pub fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
         self.check_open()?;
         self.sender.prepared(message)
+    }
+
+    /// Sends messages that were encoded together before, for many connections: all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_batch(&mut self, batch: &PreparedBatch) -> Result<(), SendError> {
+        self.check_open()?;
+        self.sender.batch(batch)
     }
 
     /// Sends a piece of a message (§5.4), so that a large message need not be held at once.

@@ -1,4 +1,4 @@
-//! A message that is encoded once for many connections.
+//! Messages that are encoded once for many connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -107,6 +107,76 @@ impl PreparedMessage {
         variants.get_or_make(deflater, payload, |deflated| {
             Frame::new(self.opcode(), true, deflated)
         })
+    }
+}
+
+/// Messages that are encoded once, and sent to many together. Cloning it copies nothing.
+///
+/// What a server sends is one piece of memory, however many messages it is. A client masks each for
+/// its connection, and where permessage-deflate was agreed on each is compressed by itself, as a
+/// [`PreparedMessage`] is.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Buf;
+/// use wsroom::protocol::PreparedBatch;
+/// use wsroom::{Agreed, Config, Connection, Role};
+///
+/// let tick = PreparedBatch::new(["up", "down"]);
+/// let mut member = Connection::new(Role::Server, Agreed::default(), Config::default());
+/// member.send_batch(&tick)?;
+/// assert_eq!(member.output().chunk(), b"\x81\x02up\x81\x04down");
+/// # Ok::<(), wsroom::SendError>(())
+/// ```
+#[derive(Clone)]
+pub struct PreparedBatch(Arc<Batch>);
+
+struct Batch {
+    messages: Box<[PreparedMessage]>,
+    /// The plain frames of all, one behind the other.
+    frames: Bytes,
+    /// The length of all payloads.
+    len: usize,
+}
+
+impl PreparedBatch {
+    /// Encodes messages, in their order.
+    pub fn new(messages: impl IntoIterator<Item: Into<PreparedMessage>>) -> Self {
+        let messages: Box<[PreparedMessage]> = messages.into_iter().map(Into::into).collect();
+        let frames = messages.iter().map(|it| &it.plain().bytes[..]);
+        Self(Arc::new(Batch {
+            frames: frames.collect::<Vec<_>>().concat().into(),
+            len: messages.iter().map(PreparedMessage::len).sum(),
+            messages,
+        }))
+    }
+
+    /// The messages, each by itself.
+    pub fn messages(&self) -> &[PreparedMessage] {
+        &self.0.messages
+    }
+
+    /// The length of all payloads in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Whether there is nothing in it but empty payloads.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn frames(&self) -> &Bytes {
+        &self.0.frames
+    }
+}
+
+/// Shows how many there are and their length, never the content.
+impl fmt::Debug for PreparedBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.messages().len();
+        write!(f, "{count} messages ({} bytes)", self.len())
     }
 }
 

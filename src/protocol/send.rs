@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use super::config::MAX_QUEUED_PONGS;
 use super::event::Fragment;
 use super::output::{BY_REFERENCE, Output};
-use super::prepared::{PreparedMessage, opcode_of};
+use super::prepared::{PreparedBatch, PreparedMessage, opcode_of};
 use crate::close::CloseFrame;
 use crate::deflate::Deflater;
 use crate::frame::{FrameHeader, MaskKey, OpCode};
@@ -152,6 +152,16 @@ impl Sender {
             self.output.push_encoded(message.plain().bytes());
         }
         Ok(())
+    }
+
+    pub(super) fn batch(&mut self, batch: &PreparedBatch) -> Result<(), SendError> {
+        self.check_between_messages()?;
+        if self.deflater.is_none() && !self.is_masking() {
+            self.output.push_encoded(batch.frames());
+            return Ok(());
+        }
+        let mut messages = batch.messages().iter();
+        messages.try_for_each(|message| self.prepared(message))
     }
 
     pub(super) fn fragment(&mut self, fragment: &Fragment) -> Result<(), SendError> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::log::debug;
-use crate::outbox::{Outbox, TrySendError};
-use crate::protocol::PreparedMessage;
+use crate::outbox::{Outbox, Outgoing, TrySendError};
+use crate::protocol::{PreparedBatch, PreparedMessage};
 
 use super::hooks::LeaveReason;
 use super::hub::Hub;
@@ -144,7 +144,41 @@ impl<'a> Broadcast<'a> {
         self.deliver(&message.into())
     }
 
-    fn deliver(&self, message: &PreparedMessage) -> Report {
+    /// Puts several messages into the outbox of each target, in their order and with nothing between
+    /// them, and says how that went. Each member gets all of them or none.
+    ///
+    /// They count as one in an outbox. This is much faster than as many [`send`](Self::send)s: the
+    /// room is walked through once, and a member writes one piece of memory. For the events of a
+    /// tick, say, or with [`Session::recv_many`](crate::Session::recv_many) for all that came at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wsroom::outbox::{self, OutboxLimits};
+    ///
+    /// let hub = wsroom::Hub::new();
+    /// let (outbox, _reader) = outbox::channel(OutboxLimits::default());
+    /// let member = hub.attach(outbox);
+    /// member.join("game")?;
+    /// let report = hub.to("game").send_all(["ann moved", "bob was hit"]);
+    /// assert_eq!(report.queued, 1);
+    /// # Ok::<(), wsroom::rooms::JoinError>(())
+    /// ```
+    pub fn send_all(self, messages: impl IntoIterator<Item: Into<PreparedMessage>>) -> Report {
+        let mut messages = messages.into_iter().map(Into::into);
+        match (messages.next(), messages.next()) {
+            (None, _) => Report::default(),
+            (Some(message), None) => self.deliver(&message),
+            (Some(first), Some(second)) => self.deliver(&PreparedBatch::new(
+                [first, second].into_iter().chain(messages),
+            )),
+        }
+    }
+
+    fn deliver<M>(&self, message: &M) -> Report
+    where
+        for<'m> &'m M: Into<Outgoing>,
+    {
         let registry = self.hub.registry();
         let sources = self.rooms.len() + self.members.len() + self.keys.len();
         let mut delivery = Delivery {
@@ -217,9 +251,9 @@ impl fmt::Debug for Broadcast<'_> {
     }
 }
 
-/// A message being handed out.
-struct Delivery<'a> {
-    message: &'a PreparedMessage,
+/// A message being handed out, or several together.
+struct Delivery<'a, M> {
+    message: &'a M,
     report: Report,
     sender: Option<MemberId>,
     except: MemberIds,
@@ -229,7 +263,10 @@ struct Delivery<'a> {
     slow: Vec<Arc<MemberState>>,
 }
 
-impl Delivery<'_> {
+impl<M> Delivery<'_, M>
+where
+    for<'m> &'m M: Into<Outgoing>,
+{
     /// All rooms are locked together, so that their members see this message and any other in the
     /// same order.
     fn give_rooms(&mut self, rooms: &[Arc<RoomState>]) {
@@ -264,7 +301,7 @@ impl Delivery<'_> {
             return;
         }
         let queued = match gate {
-            Some(gate) => gate.hold(outbox, self.message),
+            Some(gate) => gate.hold(outbox, self.message.into()),
             None => outbox.try_send(self.message),
         };
         match queued {
@@ -283,7 +320,7 @@ impl Delivery<'_> {
 /// Holds back what is sent to a room for a member that is not welcomed yet.
 pub(super) struct Gate {
     pub(super) member: MemberId,
-    held: Vec<PreparedMessage>,
+    held: Vec<Outgoing>,
     bytes: usize,
 }
 
@@ -297,7 +334,7 @@ impl Gate {
     }
 
     /// Takes as much as the outbox would if it were empty.
-    fn hold(&mut self, outbox: &Outbox, message: &PreparedMessage) -> Result<(), TrySendError> {
+    fn hold(&mut self, outbox: &Outbox, message: Outgoing) -> Result<(), TrySendError> {
         if outbox.is_closed() {
             return Err(TrySendError::Closed);
         }
@@ -307,7 +344,7 @@ impl Gate {
         if !fits && !self.held.is_empty() {
             return Err(TrySendError::Full);
         }
-        self.held.push(message.clone());
+        self.held.push(message);
         self.bytes = bytes;
         Ok(())
     }

@@ -27,7 +27,8 @@
 //!
 //! **Order.** All members of a room get the messages that were sent to it in one and the same order,
 //! also those that went to several rooms at once and those of different threads; what one thread
-//! sends comes in the order in which it sends. Two messages that concurrent threads send, one to a
+//! sends comes in the order in which it sends, and nothing comes between what is sent by one
+//! [`send_all`](Broadcast::send_all). Two messages that concurrent threads send, one to a
 //! room, the other to a member, a key or to all, come to different members in different orders.
 //! A welcome ([`Member::join_with`]) comes before everything that is sent to the room.
 //!

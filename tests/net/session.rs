@@ -270,6 +270,56 @@ async fn recv_timeout_gives_up_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn recv_many_takes_what_has_come_up_to_its_limit_and_tells_the_end_as_recv_does() {
+    let (mut session, reads, writes, _far) = session(SessionConfig::default());
+    let mut messages = vec![Message::from("before")];
+    assert_eq!(session.recv_many(&mut messages, 0).await.unwrap(), 0);
+    let second = Duration::from_secs(1);
+    let nothing = tokio::time::timeout(second, session.recv_many(&mut messages, 3));
+    assert!(nothing.await.is_err());
+    reads.put(
+        &["a", "b", "c", "d", "e"]
+            .map(|text| masked(1, text.as_bytes()))
+            .concat(),
+    );
+    settle().await;
+    assert_eq!(session.recv_many(&mut messages, 3).await.unwrap(), 3);
+    assert_eq!(messages, ["before", "a", "b", "c"].map(Message::from));
+    assert_eq!(session.recv().await.unwrap(), Some("d".into()));
+    messages.clear();
+    assert_eq!(session.recv_many(&mut messages, 3).await.unwrap(), 1);
+    assert_eq!(messages, [Message::from("e")]);
+
+    reads.put(&[masked(1, b"f"), masked(1, b"\xff")].concat());
+    settle().await;
+    assert_eq!(session.recv_many(&mut messages, 3).await.unwrap(), 1);
+    let error = session.recv_many(&mut messages, 3).await;
+    assert!(matches!(error, Err(Error::Protocol(_))));
+    assert_eq!(session.recv_many(&mut messages, 3).await.unwrap(), 0);
+    assert_eq!(messages.len(), 2);
+    reads.end();
+    assert_eq!(frames(&writes.take()).len(), 1);
+}
+
+/// A sender that fills the inbox is told when `recv_many` has made room.
+#[tokio::test(start_paused = true)]
+async fn recv_many_makes_room_in_the_inbox() {
+    let config = SessionConfig::default().inbox_messages(2);
+    let (mut session, reads, _writes, _far) = session(config);
+    reads.put(
+        &["a", "b", "c", "d", "e"]
+            .map(|text| masked(1, text.as_bytes()))
+            .concat(),
+    );
+    let mut messages = Vec::new();
+    while messages.len() < 5 {
+        let count = session.recv_many(&mut messages, usize::MAX).await.unwrap();
+        assert!((1..=2).contains(&count));
+    }
+    assert_eq!(messages, ["a", "b", "c", "d", "e"].map(Message::from));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_closes_with_1000() {
     let (session, reads, writes, _far) = session(SessionConfig::default());
     session.send("last").await.unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wsroom::frame::{FrameHeader, OpCode};
-use wsroom::protocol::{Fragment, State};
+use wsroom::protocol::{Fragment, PreparedBatch, State};
 use wsroom::{
     Agreed, CloseCause, CloseCode, CloseFrame, Config, Connection, Event, PreparedMessage,
     ProtocolError, Role, SendError,
@@ -116,6 +116,7 @@ fn the_table_has_every_call_and_every_fault() {
     for event in [
         "`send`",
         "`send_prepared`",
+        "`send_batch`",
         "`send_fragment`",
         "`ping`",
         "`pong`",
@@ -149,6 +150,7 @@ fn before(event: &str, role: Role) -> Vec<Unfinished> {
         "a fragment comes that ends a message" => vec![Receiving],
         "`send`"
         | "`send_prepared`"
+        | "`send_batch`"
         | "`send_fragment` that begins a message"
         | "`send_fragment` that goes on with no message" => vec![Nothing, Receiving],
         _ if event.starts_with("a [`ProtocolError`]") => vec![Nothing, Sending],
@@ -364,6 +366,7 @@ impl Scene {
             "`close` with nothing" => said(connection.close(None)),
             "`send`" | "`send` between fragments" => said(connection.send("x")),
             "`send_prepared`" => said(connection.send_prepared(&PreparedMessage::new("x"))),
+            "`send_batch`" => said(connection.send_batch(&PreparedBatch::new(["x", "x"]))),
             "`send_fragment` that begins a message" => {
                 said(connection.send_fragment(&fragment(OpCode::Text, false)))
             }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use opening::{Answer, answering, offering};
-use session::{On, close, closed, flush, inbox, send};
+use session::{On, close, closed, flush, inbox, inbox_many, send};
 use socket::{Put, Take, answered, sending, taking};
 use sources::{public_futures, sources};
 use tcp::{arriving, binding, connecting, serving};
@@ -36,7 +36,7 @@ fn boxed(run: impl Future<Output = bool> + 'static) -> Run {
 }
 
 /// A case of each future over streams in memory.
-const IN_MEMORY: [(&str, Case); 32] = [
+const IN_MEMORY: [(&str, Case); 33] = [
     ("outbox::closed", |n, s| boxed(closed(On::Outbox, n, s))),
     ("outbox::flush", |n, s| boxed(flush(On::Outbox, n, s))),
     ("outbox::send", |n, s| boxed(send(On::Outbox, n, s))),
@@ -60,6 +60,7 @@ const IN_MEMORY: [(&str, Case); 32] = [
     ("session::closed", |n, s| boxed(closed(On::Session, n, s))),
     ("session::flush", |n, s| boxed(flush(On::Session, n, s))),
     ("session::recv", |n, s| boxed(inbox(Take::Recv, n, s))),
+    ("session::recv_many", |n, s| boxed(inbox_many(n, s))),
     ("session::recv_timeout", |n, s| {
         boxed(inbox(Take::RecvTimeout, n, s))
     }),

@@ -110,3 +110,18 @@ pub(super) async fn inbox(take: Take, polls: usize, seed: u64) -> bool {
     assert!(speaking.await.unwrap().is_clean());
     is_done
 }
+
+pub(super) async fn inbox_many(polls: usize, seed: u64) -> bool {
+    let (mut session, far) = narrow(seed);
+    let speaking = tokio::spawn(speak(far));
+    let mut got = Vec::new();
+    let taken = cut(polls, session.recv_many(&mut got, 2)).await;
+    assert_eq!(
+        got.len(),
+        taken.as_ref().map_or(0, |count| *count.as_ref().unwrap())
+    );
+    while session.recv_many(&mut got, 2).await.unwrap() > 0 {}
+    assert_eq!(got, spoken());
+    assert!(speaking.await.unwrap().is_clean());
+    taken.is_some()
+}

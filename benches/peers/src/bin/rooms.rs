@@ -85,6 +85,10 @@ fn contestants() -> Vec<Contestant> {
     let rust = [
         ("raw", "raw tokio, a write per member".to_owned()),
         ("wsroom", crowd::crate_name("wsroom")),
+        (
+            "wsroom-all",
+            format!("{}, send_all", crowd::crate_name("wsroom")),
+        ),
         ("by-hand", "hand-made room on tokio".to_owned()),
         ("tungstenite", format!("{tungstenite}, broadcast channel")),
         (

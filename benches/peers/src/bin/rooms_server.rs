@@ -48,9 +48,13 @@ async fn serve(contestant: String, port: u16) -> Result {
             let room = Arc::default();
             accept(listener, move |stream| by_hand(stream, Arc::clone(&room))).await
         }
-        "wsroom" => {
+        "wsroom" | "wsroom-all" => {
             let hub = wsroom::Hub::new();
-            accept(listener, move |stream| wsroom_room(stream, hub.clone())).await
+            let all = contestant.ends_with("all");
+            accept(listener, move |stream| {
+                wsroom_room(stream, hub.clone(), all)
+            })
+            .await
         }
         "tungstenite" | "tungstenite-batched" => {
             let room = broadcast::Sender::new(CAPACITY);
@@ -157,7 +161,8 @@ async fn by_hand(
     Ok(())
 }
 
-async fn wsroom_room(stream: TcpStream, hub: wsroom::Hub) -> Result {
+/// One message after the other, or all that have come.
+async fn wsroom_room(stream: TcpStream, hub: wsroom::Hub, all: bool) -> Result {
     let upgrade = wsroom::Upgrade::default();
     let incoming = wsroom::Incoming::read(stream, &upgrade).await?;
     let publishes = incoming.request().uri().path() == "/publish";
@@ -167,8 +172,15 @@ async fn wsroom_room(stream: TcpStream, hub: wsroom::Hub) -> Result {
     if !publishes {
         member.join("room")?;
     }
-    while let Some(message) = session.recv().await? {
-        member.to("room").send(message);
+    if all {
+        let mut messages = Vec::new();
+        while session.recv_many(&mut messages, 64).await? > 0 {
+            member.to("room").send_all(messages.drain(..));
+        }
+    } else {
+        while let Some(message) = session.recv().await? {
+            member.to("room").send(message);
+        }
     }
     Ok(())
 }

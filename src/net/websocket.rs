@@ -18,8 +18,8 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::frame::OpCode;
 use crate::message::Message;
 use crate::protocol::{
-    CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedMessage, Role, SendError,
-    State,
+    CloseInfo, Config, Connection, Delivery, Event, Fragment, PreparedBatch, PreparedMessage, Role,
+    SendError, State,
 };
 
 /// A WebSocket over any stream of bytes, owned by one task.
@@ -138,6 +138,15 @@ impl Answers<'_> {
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
         self.connection.send_prepared(message)
+    }
+
+    /// Sends messages that were encoded together before, all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_batch(&mut self, batch: &PreparedBatch) -> Result<(), SendError> {
+        self.connection.send_batch(batch)
     }
 
     /// Begins the closing handshake (§7.1.2), as [`WebSocket::start_close`] does. Messages that the
@@ -457,6 +466,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn feed_prepared(&mut self, message: &PreparedMessage) -> Result<(), Error> {
         self.ready().await?;
         Ok(self.driver.connection.send_prepared(message)?)
+    }
+
+    /// Puts messages that were encoded together before into the output, all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`feed`](Self::feed).
+    pub async fn feed_batch(&mut self, batch: &PreparedBatch) -> Result<(), Error> {
+        self.ready().await?;
+        Ok(self.driver.connection.send_batch(batch)?)
     }
 
     /// Puts a piece of a message into the output (§5.4). Between its pieces no other message may

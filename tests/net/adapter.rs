@@ -9,7 +9,7 @@ use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsroom::net::{Answers, SocketEvent};
-use wsroom::protocol::{Payload, State, Text};
+use wsroom::protocol::{Payload, PreparedBatch, State, Text};
 use wsroom::{
     Agreed, CloseCode, CloseFrame, Config, Error, Event, Message, PreparedMessage, Role, SendError,
     WebSocket,
@@ -335,13 +335,13 @@ async fn prepared_messages_are_the_same_on_the_wire() {
     let (mut socket, _reads, writes, _far) = server(Config::default());
     for message in [Message::from("small"), binary(70_000)] {
         let prepared = PreparedMessage::new(message.clone());
+        let batch = PreparedBatch::new([&prepared, &prepared]);
         socket.feed_prepared(&prepared).await.unwrap();
         socket.feed(message.clone()).await.unwrap();
+        socket.feed_batch(&batch).await.unwrap();
         socket.flush().await.unwrap();
-        assert_eq!(
-            messages(Role::Client, writes.take()),
-            [message.clone(), message]
-        );
+        let sent = messages(Role::Client, writes.take());
+        assert_eq!(sent, vec![message; 4]);
     }
 }
 

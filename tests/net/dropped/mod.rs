@@ -36,7 +36,7 @@ fn boxed(run: impl Future<Output = bool> + 'static) -> Run {
 }
 
 /// A case of each future over streams in memory.
-const IN_MEMORY: [(&str, Case); 33] = [
+const IN_MEMORY: [(&str, Case); 34] = [
     ("outbox::closed", |n, s| boxed(closed(On::Outbox, n, s))),
     ("outbox::flush", |n, s| boxed(flush(On::Outbox, n, s))),
     ("outbox::send", |n, s| boxed(send(On::Outbox, n, s))),
@@ -72,6 +72,9 @@ const IN_MEMORY: [(&str, Case); 33] = [
     }),
     ("websocket::feed_fragment", |n, s| {
         boxed(sending(Put::Fragment, n, s))
+    }),
+    ("websocket::feed_batch", |n, s| {
+        boxed(sending(Put::Batch, n, s))
     }),
     ("websocket::feed_prepared", |n, s| {
         boxed(sending(Put::Prepared, n, s))

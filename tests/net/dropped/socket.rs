@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wsroom::frame::OpCode;
 use wsroom::net::{Answers, SocketEvent};
+use wsroom::protocol::PreparedBatch;
 use wsroom::{
     CloseCode, CloseInfo, Config, Error, Event, Fragment, Message, PreparedMessage, Role,
     SendError, Session, WebSocket,
@@ -168,6 +169,7 @@ pub(super) enum Put {
     Text,
     Binary,
     Prepared,
+    Batch,
     Fragment,
     Flush,
     Ping,
@@ -191,6 +193,7 @@ pub(super) async fn sending(put: Put, polls: usize, seed: u64) -> bool {
         Put::Text => cut(polls, near.feed_text("cut")).await,
         Put::Binary => cut(polls, near.feed_binary(b"cut")).await,
         Put::Prepared => cut(polls, near.feed_prepared(&PreparedMessage::new("cut"))).await,
+        Put::Batch => cut(polls, near.feed_batch(&PreparedBatch::new(["cut"]))).await,
         Put::Fragment => cut(polls, near.feed_fragment(&beginning)).await,
         Put::Flush => cut(polls, near.flush()).await,
         Put::Ping => cut(polls, near.ping(b"cut")).await,

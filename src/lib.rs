@@ -32,7 +32,7 @@
 //! Leaves are files, layers are folders. An arrow points at what may be used:
 //!
 //! ```text
-//! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::PreparedMessage
+//! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::{PreparedMessage, PreparedBatch}
 //! outbox ─▶ protocol
 //! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
 //! agreed ─▶ deflate

@@ -2,8 +2,7 @@
 //!
 //! [`Outbox`] is the end of the senders: cheap to clone, usable from any task or thread.
 //! [`OutboxReader`] is the end of the task; a [`Session`](crate::Session) has one, and whoever
-//! drives a [`Connection`] by other means can have one too. No runtime is
-//! needed.
+//! drives a [`Connection`] by other means can have one too. No runtime is needed.
 //!
 //! ```text
 //!   Outbox ─┐

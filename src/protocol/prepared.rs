@@ -114,7 +114,8 @@ impl PreparedMessage {
 ///
 /// What a server sends is one piece of memory, however many messages it is. A client masks each for
 /// its connection, and where permessage-deflate was agreed on each is compressed by itself, as a
-/// [`PreparedMessage`] is.
+/// [`PreparedMessage`] is. For that the messages are held by themselves too: it takes twice the memory
+/// of its frames.
 ///
 /// # Examples
 ///

@@ -46,14 +46,15 @@ impl Default for OutboxLimits {
 }
 
 impl OutboxLimits {
-    /// How many messages may wait: 4096.
+    /// How many messages may wait: 4096. More that are sent together are taken if nothing else waits.
     #[must_use]
     pub const fn max_messages(mut self, messages: usize) -> Self {
         self.max_messages = messages;
         self
     }
 
-    /// How many bytes of payload may wait: 1 MiB. A larger message is taken if nothing else waits.
+    /// How many bytes of payload may wait: 1 MiB. A larger message, or more that are sent together, is
+    /// taken if nothing else waits.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
@@ -129,7 +130,7 @@ pub enum Outgoing {
     Message(Message),
     /// Encoded for several connections.
     Prepared(PreparedMessage),
-    /// Several messages, encoded together for several connections. They count as one.
+    /// Several messages, encoded together for several connections. Each counts.
     Batch(PreparedBatch),
 }
 
@@ -316,7 +317,7 @@ impl Outbox {
     /// How many messages and how many bytes of payload wait.
     pub fn queued(&self) -> (usize, usize) {
         let queue = self.shared.lock();
-        (queue.messages.len(), queue.bytes)
+        (queue.waiting(), queue.bytes)
     }
 
     /// How much may wait.
@@ -429,7 +430,7 @@ impl OutboxReader {
         }
         let Batch(batch) = batch;
         if batch.is_empty() && queue.bytes <= budget {
-            queue.taken += queue.messages.len() as u64;
+            queue.taken = queue.queued;
             queue.bytes = 0;
             std::mem::swap(&mut queue.messages, batch);
         } else {
@@ -557,7 +558,9 @@ impl Queue {
         }
         let len = outgoing.as_ref().map_or(0, Outgoing::len);
         let bytes = self.bytes.saturating_add(len);
-        let fits = self.messages.len() < limits.max_messages && bytes <= limits.max_bytes;
+        let count = outgoing.as_ref().map_or(0, Outgoing::count);
+        let messages = self.waiting().saturating_add(count);
+        let fits = messages <= limits.max_messages && bytes <= limits.max_bytes;
         if !fits && !self.messages.is_empty() {
             return Err(TrySendError::Full);
         }
@@ -565,7 +568,7 @@ impl Queue {
             self.messages.push_back(outgoing);
         }
         self.bytes = bytes;
-        self.queued += 1;
+        self.queued += count as u64;
         Ok(())
     }
 
@@ -574,13 +577,23 @@ impl Queue {
         let mut bytes = 0;
         while let Some(outgoing) = self.messages.pop_front() {
             bytes += outgoing.len();
-            self.taken += 1;
+            self.taken += outgoing.count() as u64;
             batch.push_back(outgoing);
             if bytes >= budget {
                 break;
             }
         }
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// How many messages wait.
+    #[inline]
+    fn waiting(&self) -> usize {
+        // What was dropped is neither waiting nor taken.
+        if self.messages.is_empty() {
+            return 0;
+        }
+        (self.queued - self.taken) as usize
     }
 
     /// Whether the connection is closed.
@@ -621,7 +634,7 @@ impl Queue {
 }
 
 impl Batch {
-    /// How many messages there are.
+    /// How many [`Outgoing`]s there are; one may be several messages.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -661,7 +674,16 @@ impl Outgoing {
         match self {
             Self::Message(message) => message.len(),
             Self::Prepared(message) => message.len(),
-            Self::Batch(batch) => batch.len(),
+            Self::Batch(batch) => batch.payload_len(),
+        }
+    }
+
+    /// How many messages it is.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Message(_) | Self::Prepared(_) => 1,
+            Self::Batch(batch) => batch.messages().len(),
         }
     }
 

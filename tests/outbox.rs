@@ -92,13 +92,15 @@ fn a_prepared_message_is_queued_without_a_copy() {
 }
 
 #[test]
-fn a_prepared_batch_counts_as_one_message_of_all_its_bytes_and_is_sent_as_several() {
-    let limits = OutboxLimits::default().max_messages(2).max_bytes(8);
+fn each_message_of_a_prepared_batch_counts_and_is_sent() {
+    let limits = OutboxLimits::default().max_messages(3).max_bytes(8);
     let (outbox, mut reader) = outbox::channel(limits);
     let batch = PreparedBatch::new(["one", "two"]);
     outbox.try_send(&batch).unwrap();
-    assert_eq!(outbox.queued(), (1, 6));
+    assert_eq!(outbox.queued(), (2, 6));
     assert_eq!(outbox.try_send(&batch), Err(TrySendError::Full));
+    let empty = PreparedBatch::new(["", ""]);
+    assert_eq!(outbox.try_send(&empty), Err(TrySendError::Full));
     outbox.try_send("3").unwrap();
     assert_eq!(outbox.try_send(""), Err(TrySendError::Full));
 
@@ -111,6 +113,17 @@ fn a_prepared_batch_counts_as_one_message_of_all_its_bytes_and_is_sent_as_severa
     }
     let output = connection.output();
     assert_eq!(output.chunk(), b"\x81\x03one\x81\x03two\x81\x013");
+    assert_eq!((reader.taken(), outbox.queued()), (3, (0, 0)));
+
+    // More than the limits, and nothing else waits.
+    outbox.try_send(PreparedBatch::new([""; 4])).unwrap();
+    assert_eq!(outbox.queued(), (4, 0));
+    assert_eq!(outbox.try_send(""), Err(TrySendError::Full));
+    assert_eq!(take(&mut reader, 0), [",,,"]);
+    assert_eq!(reader.taken(), 7);
+    outbox.try_send(&empty).unwrap();
+    outbox.evict(None);
+    assert_eq!(outbox.queued(), (0, 0));
 }
 
 /// O14.

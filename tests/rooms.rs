@@ -563,6 +563,19 @@ fn what_is_held_back_behind_a_welcome_is_limited_like_the_outbox() {
 }
 
 #[test]
+fn each_of_several_messages_that_are_held_back_behind_a_welcome_counts() {
+    let hub = Hub::new();
+    let (ann, mut reader) = attach_limited(&hub, OutboxLimits::default().max_messages(3));
+    let joined = ann.join_with("red", |_| {
+        assert_eq!(counts(hub.to("red").send_all(["", ""])), [1, 0, 0, 0]);
+        assert_eq!(counts(hub.to("red").send_all(["", ""])), [0, 1, 0, 0]);
+        [""; 0]
+    });
+    assert_eq!(joined, Err(JoinError::Detached));
+    assert!(take(&mut reader).1.is_some());
+}
+
+#[test]
 fn a_member_that_is_taken_out_while_it_is_welcomed_stays_out() {
     let hub = Hub::new();
     let (ann, _reader) = attach(&hub);

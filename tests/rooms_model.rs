@@ -163,7 +163,9 @@ impl World {
         if connection.closed {
             return None;
         }
-        if connection.queued.len() < QUEUE {
+        let queued = connection.queued.iter().map(String::as_str).chain([text]);
+        let messages: usize = queued.map(|text| text.split(',').count()).sum();
+        if messages <= QUEUE {
             connection.queued.push(text.to_owned());
             return Some(true);
         }

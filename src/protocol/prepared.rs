@@ -137,8 +137,7 @@ struct Batch {
     messages: Box<[PreparedMessage]>,
     /// The plain frames of all, one behind the other.
     frames: Bytes,
-    /// The length of all payloads.
-    len: usize,
+    payload_len: usize,
 }
 
 impl PreparedBatch {
@@ -148,7 +147,7 @@ impl PreparedBatch {
         let frames = messages.iter().map(|it| &it.plain().bytes[..]);
         Self(Arc::new(Batch {
             frames: frames.collect::<Vec<_>>().concat().into(),
-            len: messages.iter().map(PreparedMessage::len).sum(),
+            payload_len: messages.iter().map(PreparedMessage::len).sum(),
             messages,
         }))
     }
@@ -159,13 +158,8 @@ impl PreparedBatch {
     }
 
     /// The length of all payloads in bytes.
-    pub fn len(&self) -> usize {
-        self.0.len
-    }
-
-    /// Whether there is nothing in it but empty payloads.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn payload_len(&self) -> usize {
+        self.0.payload_len
     }
 
     pub(super) fn frames(&self) -> &Bytes {
@@ -177,7 +171,7 @@ impl PreparedBatch {
 impl fmt::Debug for PreparedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.messages().len();
-        write!(f, "{count} messages ({} bytes)", self.len())
+        write!(f, "{count} messages ({} bytes)", self.payload_len())
     }
 }
 

@@ -33,7 +33,7 @@
 //!
 //! ```text
 //! net ─▶ handshake, protocol, outbox        rooms ─▶ outbox, protocol::{PreparedMessage, PreparedBatch}
-//! outbox ─▶ protocol
+//! outbox ─▶ protocol::{Connection, CloseInfo, SendError, PreparedMessage, PreparedBatch}
 //! protocol ─▶ agreed, deflate, frame, mask  handshake ─▶ agreed, deflate
 //! agreed ─▶ deflate
 //!

@@ -25,7 +25,17 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ),
     (
         "outbox",
-        &["protocol", "limits", "line", "message", "close"],
+        &[
+            "protocol::CloseInfo",
+            "protocol::Connection",
+            "protocol::PreparedBatch",
+            "protocol::PreparedMessage",
+            "protocol::SendError",
+            "limits",
+            "line",
+            "message",
+            "close",
+        ],
     ),
     (
         "net",
